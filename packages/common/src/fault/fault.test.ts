@@ -12,7 +12,7 @@ import {
   isFault,
 } from "./index.ts";
 
-const valueOf = {
+const arbitraryOf = {
   string: fc.string(),
   bigint: fc.bigInt({ min: -(10n ** 30n), max: 10n ** 30n }),
   number: fc.double({ noNaN: true, noDefaultInfinity: true }).map((n) => (Object.is(n, -0) ? 0 : n)),
@@ -20,7 +20,10 @@ const valueOf = {
 };
 
 function detailOf(code: FaultCode): fc.Arbitrary<FaultDetail> {
-  const data = Object.entries(FAULTS[code].fields).map(([name, kind]) => [name, valueOf[kind as keyof typeof valueOf]]);
+  const data = Object.entries(FAULTS[code].fields).map(([name, kind]) => [
+    name,
+    arbitraryOf[kind as keyof typeof arbitraryOf],
+  ]);
   const record: fc.Arbitrary<unknown> = fc.record({ code: fc.constant(code), ...Object.fromEntries(data) });
   return record.map((detail) => detail as FaultDetail);
 }
