@@ -1,0 +1,62 @@
+export {
+  type Acquire,
+  type BeginHandoff,
+  type Claim,
+  type Command,
+  type Decision,
+  type DeclareRecovery,
+  decide,
+  type Facts,
+  type Recover,
+  type RefusalCode,
+  type Release,
+  type ReportHead,
+  type RevertHandoff,
+  refusalCodes,
+  type Statement,
+  type Terminate,
+  type TokenClaims,
+} from "./decide.ts";
+export { compareTerms, type Epoch, formatTerm, sameTerm, supersedes, type Term } from "./epoch.ts";
+export { type Standing, standing } from "./lineage-walk.ts";
+export {
+  type AuthorityRecord,
+  type AuthorityState,
+  type Base,
+  type CheckpointRef,
+  type Conflict,
+  compareCheckpoints,
+  isToBeTakenUp,
+  maxBases,
+  type RecoveryPolicy,
+  type RetiredReason,
+  type SessionId,
+  type SignedBytes,
+  sameCheckpoint,
+  sameSession,
+} from "./record.ts";
+export {
+  type ClockReading,
+  covers,
+  type LeaseEvent,
+  type LeaseRules,
+  marginMs,
+  needsRenewal,
+  openLease,
+  remainingMs,
+  type SessionLease,
+  stepLease,
+} from "./session-lease.ts";
+export { type Look, look, type SessionSighting, type Silence, type SilenceState } from "./silence.ts";
+export {
+  type Doubt,
+  IllegalStep,
+  mayTick,
+  revertHandoff,
+  stepTenure,
+  type Tenure,
+  type TenureEvent,
+  type TenureGrant,
+  type TickRight,
+  untrusted,
+} from "./tenure.ts";
