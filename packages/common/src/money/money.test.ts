@@ -46,7 +46,11 @@ describe("money", () => {
   });
 
   test("what is written is read back", () => {
-    fc.assert(fc.property(amounts, (amount) => expect(parseMoney(formatMoney(amount), "x")).toBe(amount)));
+    fc.assert(
+      fc.property(amounts, (amount) => {
+        expect(parseMoney(formatMoney(amount), "x")).toBe(amount);
+      }),
+    );
     expect(formatMoney(-250_000n)).toBe("-0.25");
   });
 

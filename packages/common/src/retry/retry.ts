@@ -1,7 +1,10 @@
 // Try again, within bounds (GH-6, GH-8): so many attempts, so much time, so many retries per target. An abort ends it
 // at once, in an attempt or between two; nothing is left running or waiting behind it.
+//
+// An attempt must end when its signal aborts. It is waited for even then, since only the attempt knows whether it was
+// cut off before or after the point of no return: a class that it gives its error counts more than the abort (FS-2).
 
-import { type Clock, deadlineSignal, type Random, untilAborted } from "../clock/index.ts";
+import { type Clock, deadlineSignal, type Random } from "../clock/index.ts";
 import { Fault } from "../fault/index.ts";
 import { ClassifiedFault, failureOf } from "./failure.ts";
 import { delaysMs, type RetryPolicy } from "./policy.ts";
@@ -45,22 +48,24 @@ export async function retry<T>(
   for (let number = 1; ; number++) {
     let error: unknown;
     try {
-      const result = await untilAborted(limited.signal, () => attempt(limited.signal, number));
+      limited.signal.throwIfAborted();
+      const result = await attempt(limited.signal, number);
       budget?.of.succeeded(budget.target);
       return result;
     } catch (thrown) {
-      limited.signal.throwIfAborted();
       error = thrown;
     }
 
-    if (!retriable(error)) throw error;
+    const worthIt = retriable(error);
+    if (!worthIt && failureOf(error) !== undefined) throw error;
+    limited.signal.throwIfAborted();
     const delay = delays.next();
-    if (delay.done) throw error;
-    if (budget !== undefined && !budget.of.tryRetry(budget.target)) throw budgetExhausted(budget.target, error);
+    if (!worthIt || delay.done) throw error;
     const delayMs = delay.value;
     if (clock.monotonicMs() + delayMs - startedMs >= deadlineMs) {
       throw new Fault({ code: "DEADLINE_EXCEEDED", what, afterMs: deadlineMs }, { cause: error });
     }
+    if (budget !== undefined && !budget.of.tryRetry(budget.target)) throw budgetExhausted(budget.target, error);
     onRetry?.({ attempt: number, error, delayMs });
     await clock.sleep(delayMs, limited.signal);
   }
