@@ -13,7 +13,7 @@ test("the same seed gives the same numbers, another seed gives others", () => {
 });
 
 test("numbers are at least 0, below 1, and spread evenly", () => {
-  const buckets = new Array<number>(10).fill(0);
+  const buckets = Array.from({ length: 10 }, () => 0);
   for (const value of draw(42, 10_000)) {
     expect(value).toBeGreaterThanOrEqual(0);
     expect(value).toBeLessThan(1);
