@@ -1,0 +1,2 @@
+export { ServiceLog } from "./service-log.ts";
+export { type Exit, ServiceProcess, type ServiceProcessSpec } from "./service-process.ts";
