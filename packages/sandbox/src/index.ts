@@ -1,0 +1,17 @@
+export { type Capability, capabilities, type HostcallName } from "./abi.ts";
+export type { AgentInstance, TickFailure, TickInput, TickResult } from "./agent.ts";
+export {
+  type DeclaredCapability,
+  declaredCapabilities,
+  type Manifest,
+  type MigrationPolicy,
+  maxManifestBytes,
+  missingCapabilities,
+  parseManifest,
+  type RecoveryPolicy,
+  type ResourceLimits,
+} from "./manifest.ts";
+export type { CompiledModule } from "./module/compiled.ts";
+export type { WorkerLost } from "./pool/lane.ts";
+export { defaultSandboxRules, type SandboxRules } from "./rules.ts";
+export { Sandbox, type SandboxParts, type StartOptions } from "./sandbox.ts";

@@ -1,0 +1,76 @@
+// What the host's thread and a worker say to each other.
+//
+// The host sends one request at a time and waits for its answer, so whatever happens to a worker in between concerns one agent only.
+// `drop` is the exception: it has no answer.
+
+import type { HostcallName } from "./abi.ts";
+import type { WasmModule } from "./engine.ts";
+
+export interface WorkerLimits {
+  readonly maxStateBytes: number;
+  readonly maxLogBytes: number;
+}
+
+export interface WorkerSetup {
+  readonly pulse: SharedArrayBuffer;
+  readonly limits: WorkerLimits;
+}
+
+/** What an agent may see of its host while a request runs. */
+export interface HostView {
+  /** Wall time on the host's clock when the request was sent; the worker adds what passes from then on. */
+  readonly wallNs: bigint;
+  readonly balanceMicrocents: bigint;
+  readonly pricePerSecond: bigint;
+  /** Undefined: as in this instance's last request. */
+  readonly receipts: readonly Uint8Array[] | undefined;
+}
+
+export interface Load {
+  readonly module: WasmModule;
+  readonly memoryExport: string;
+  readonly maxMemoryBytes: number;
+  /** Linked; nothing else is. */
+  readonly hostcalls: readonly HostcallName[];
+  /** Undefined: the agent begins, and its first state is answered. */
+  readonly state: Uint8Array | undefined;
+}
+
+export type Request =
+  | { readonly kind: "drop"; readonly agent: number }
+  | {
+      readonly kind: "load" | "tick";
+      readonly agent: number;
+      /** Makes a new instance first, in the place of one that may be there. */
+      readonly load: Load | undefined;
+      readonly view: HostView;
+    };
+
+/** A part of the work on an agent; tells whose fault a failure is. */
+export type Phase = "start" | "resume" | "tick" | "checkpoint";
+
+export type FailureReason = "trap" | "memory" | "bad-result";
+
+export type Answer =
+  | {
+      readonly kind: "ok";
+      readonly moreWork: boolean;
+      /** Around `agent_tick` only; 0 for a load. */
+      readonly elapsedNs: bigint;
+      /** Undefined after a load with a state: it is that state. */
+      readonly state: Uint8Array | undefined;
+      readonly logs: readonly string[];
+      readonly logsDropped: number;
+    }
+  | {
+      readonly kind: "failed";
+      readonly phase: Phase;
+      readonly reason: FailureReason;
+      readonly message: string;
+      readonly elapsedNs: bigint;
+      readonly logs: readonly string[];
+      readonly logsDropped: number;
+    };
+
+/** The worker's word after it has loaded its code. */
+export type FromWorker = { readonly kind: "ready" } | { readonly kind: "answer"; readonly answer: Answer };

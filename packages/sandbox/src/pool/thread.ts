@@ -1,0 +1,102 @@
+// One worker thread as the host sees it. It is lost once: by its own end, or because the host ended it.
+
+import { Worker } from "node:worker_threads";
+import type { Answer, FromWorker, Request, WorkerLimits, WorkerSetup } from "../messages.ts";
+import { type Beat, monotonicNs, Pulse } from "../pulse.ts";
+
+/** Why a worker is gone. `ended` is the host's own doing. */
+export interface LossCause {
+  readonly reason: "time-out" | "memory" | "crash" | "ended";
+  readonly message: string;
+}
+
+export interface Loss extends LossCause {
+  /** How long the call into an agent that it was lost with had been running; 0 if there was none. */
+  readonly ranNs: bigint;
+}
+
+export interface ThreadListener {
+  ready(): void;
+  answered(answer: Answer): void;
+  lost(loss: Loss): void;
+}
+
+const heapLimits = { maxOldGenerationSizeMb: 128, maxYoungGenerationSizeMb: 16, stackSizeMb: 4 };
+const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
+const workerUrl = new URL(`../worker.${extension}`, import.meta.url);
+
+export class Thread {
+  readonly #worker: Worker;
+  readonly #pulse = new Pulse();
+  #listener: ThreadListener | undefined;
+  #ready = false;
+  #loss: Loss | undefined;
+
+  constructor(limits: WorkerLimits) {
+    const setup: WorkerSetup = { pulse: this.#pulse.buffer, limits };
+    this.#worker = new Worker(workerUrl, {
+      name: "godwit-agents",
+      workerData: setup,
+      env: {},
+      execArgv: [],
+      resourceLimits: heapLimits,
+    });
+    this.#worker.on("message", (message: FromWorker) => this.#hear(message));
+    this.#worker.on("error", (error) => this.#lose(lossOf(error)));
+    this.#worker.on("exit", (code) =>
+      this.#lose({ reason: "crash", message: `the worker ended by itself with code ${code}` }),
+    );
+  }
+
+  get ready(): boolean {
+    return this.#ready;
+  }
+
+  get loss(): Loss | undefined {
+    return this.#loss;
+  }
+
+  /** Tells this listener, and no other, what happens from now on, and at once what has happened already. */
+  listen(listener: ThreadListener): void {
+    this.#listener = listener;
+    if (this.#loss !== undefined) listener.lost(this.#loss);
+    else if (this.#ready) listener.ready();
+  }
+
+  send(request: Request): void {
+    this.#worker.postMessage(request);
+  }
+
+  beat(): Beat {
+    return this.#pulse.read();
+  }
+
+  /** Ends the worker, whatever runs in it; what it still says is not heard. */
+  async end(cause: LossCause): Promise<void> {
+    this.#lose(cause);
+    await this.#worker.terminate();
+  }
+
+  #hear(message: FromWorker): void {
+    if (this.#loss !== undefined) return;
+    if (message.kind === "answer") {
+      this.#listener?.answered(message.answer);
+      return;
+    }
+    this.#ready = true;
+    this.#listener?.ready();
+  }
+
+  #lose(cause: LossCause): void {
+    if (this.#loss !== undefined) return;
+    const beat = this.#pulse.read();
+    this.#loss = { ...cause, ranNs: beat.kind === "idle" ? 0n : monotonicNs() - beat.sinceNs };
+    this.#listener?.lost(this.#loss);
+  }
+}
+
+function lossOf(error: unknown): LossCause {
+  const { code, message } = error as { readonly code?: string; readonly message?: string };
+  const text = `the worker failed: ${message ?? String(error)}`;
+  return { reason: code === "ERR_WORKER_OUT_OF_MEMORY" ? "memory" : "crash", message: text };
+}

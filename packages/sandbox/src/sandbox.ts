@@ -1,0 +1,167 @@
+// Runs agents in a small pool of worker threads.
+//
+// - An agent stays in one lane of the pool, and its state is held here, so that no worker is needed to know it.
+// - Whatever an agent does costs that agent its tick; the agents that share its worker lose a moment, no tick and no state.
+// - Nothing that an agent says or changes counts before the caller has its tick's result in hand.
+
+import type { Clock } from "@godwit/common/clock";
+import { Fault } from "@godwit/common/fault";
+import type { Capability } from "./abi.ts";
+import { Agent, type AgentInstance, type TickInput } from "./agent.ts";
+import { checkDeclared } from "./module/admit.ts";
+import { AdmittedModule, type CompiledModule, ModuleCache } from "./module/compiled.ts";
+import { ModuleRefused } from "./module/reader.ts";
+import { Lane, type WorkerLost } from "./pool/lane.ts";
+import { Spares } from "./pool/spares.ts";
+import { checkRules, type SandboxRules } from "./rules.ts";
+
+export interface SandboxParts {
+  readonly clock: Clock;
+  /** For logs and counters. */
+  onWorkerLost?(lost: WorkerLost): void;
+}
+
+export interface StartOptions {
+  /** For messages only. */
+  readonly agentId: string;
+  readonly module: CompiledModule;
+  readonly capabilities: ReadonlySet<Capability>;
+  /** The manifest's own limit; at most that of the rules. */
+  readonly memoryLimitBytes?: number;
+  /** What to resume from; undefined begins the agent. */
+  readonly state: Uint8Array | undefined;
+  /** What the agent may see of its host while it is started; nothing if absent. */
+  readonly input?: TickInput;
+  readonly signal: AbortSignal;
+}
+
+export class Sandbox {
+  readonly #clock: Clock;
+  readonly #rules: SandboxRules;
+  readonly #modules: ModuleCache;
+  readonly #spares: Spares;
+  readonly #lanes: readonly Lane[];
+  readonly #agents = new Set<Agent>();
+  #handles = 0;
+  #stopped = false;
+
+  constructor(parts: SandboxParts, rules: SandboxRules) {
+    this.#clock = parts.clock;
+    this.#rules = checkRules(rules);
+    this.#modules = new ModuleCache(rules);
+    this.#spares = new Spares({ maxStateBytes: rules.maxStateBytes, maxLogBytes: rules.maxLogBytes });
+    const laneParts = {
+      clock: parts.clock,
+      spares: this.#spares,
+      onWorkerLost: (lost: WorkerLost) => parts.onWorkerLost?.(lost),
+    };
+    this.#lanes = Array.from({ length: rules.workers }, () => new Lane(laneParts, rules));
+  }
+
+  /** Starts the workers now, so that the first agent does not wait for one. */
+  warm(): void {
+    this.#refuseIfStopped();
+    for (const lane of this.#lanes) lane.warm();
+  }
+
+  /**
+   * Checks a module against what its manifest declares, and compiles it. The same bytes are compiled once.
+   * @throws Fault MODULE_INVALID
+   */
+  compile(bytes: Uint8Array, capabilities: ReadonlySet<Capability>): Promise<CompiledModule> {
+    return this.#modules.compile(bytes, capabilities);
+  }
+
+  /** Forgets a compiled module; agents that run it go on. */
+  release(digest: string): void {
+    this.#modules.release(digest);
+  }
+
+  /**
+   * Makes an agent's instance: begins it, or resumes it from its state.
+   * @throws Fault MODULE_INVALID, STATE_INVALID, MEMORY_TOO_LARGE; rejects with the signal's reason
+   */
+  async start(options: StartOptions): Promise<AgentInstance> {
+    this.#refuseIfStopped();
+    const { agentId, signal, state, input } = options;
+    const { module } = options;
+    if (!(module instanceof AdmittedModule)) throw new TypeError("module must come from Sandbox.compile");
+    checkGranted(module, options.capabilities);
+    this.#checkState(state);
+    const { code, maxMemoryBytes } = await module.code(this.#memoryLimit(options.memoryLimitBytes));
+    signal.throwIfAborted();
+    this.#refuseIfStopped();
+
+    const lane = this.#leastUsedLane();
+    const agent = new Agent(
+      {
+        handle: ++this.#handles,
+        lane,
+        wallNs: () => BigInt(this.#clock.now().getTime()) * 1_000_000n,
+        onStopped: () => {
+          lane.agents -= 1;
+          this.#agents.delete(agent);
+        },
+      },
+      {
+        agentId,
+        code: { module: code, memoryExport: module.shape.memoryExport, maxMemoryBytes, hostcalls: module.imports },
+        state,
+        input,
+        tickTimeoutMs: this.#rules.tickTimeoutMs,
+      },
+    );
+    lane.agents += 1;
+    this.#agents.add(agent);
+    try {
+      await agent.start(signal);
+    } catch (error) {
+      agent.end(error);
+      throw error;
+    }
+    return agent;
+  }
+
+  /** Ends every agent and every worker; ticks under way reject. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    for (const agent of this.#agents) agent.end(new Error("the sandbox is stopped"));
+    for (const lane of this.#lanes) lane.stop();
+    await this.#spares.close();
+  }
+
+  #leastUsedLane(): Lane {
+    const [first, ...others] = this.#lanes;
+    if (first === undefined) throw new Error("a sandbox has at least one worker");
+    return others.reduce((least, lane) => (lane.agents < least.agents ? lane : least), first);
+  }
+
+  #memoryLimit(wantedBytes: number | undefined): number {
+    const limit = this.#rules.maxMemoryBytes;
+    if (wantedBytes === undefined || wantedBytes === 0) return limit;
+    if (wantedBytes > limit) throw new Fault({ code: "MEMORY_TOO_LARGE", needed: wantedBytes, limit });
+    return wantedBytes;
+  }
+
+  #checkState(state: Uint8Array | undefined): void {
+    const { maxStateBytes } = this.#rules;
+    if (state === undefined || state.length <= maxStateBytes) return;
+    throw new Fault({
+      code: "STATE_INVALID",
+      reason: `it has ${state.length} bytes; at most ${maxStateBytes} are kept`,
+    });
+  }
+
+  #refuseIfStopped(): void {
+    if (this.#stopped) throw new Error("the sandbox is stopped");
+  }
+}
+
+function checkGranted(module: CompiledModule, granted: ReadonlySet<Capability>): void {
+  try {
+    checkDeclared(module.imports, granted);
+  } catch (cause) {
+    if (!(cause instanceof ModuleRefused)) throw cause;
+    throw new Fault({ code: "MODULE_INVALID", reason: `it ${cause.message}` }, { cause });
+  }
+}
