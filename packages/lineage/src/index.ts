@@ -1,0 +1,33 @@
+export type { LineageProblem, LineageProblemKind } from "./chain.ts";
+export {
+  type Checkpoint,
+  type CheckpointLimits,
+  DEFAULT_CHECKPOINT_LIMITS,
+  decodeCheckpoint,
+  encodeCheckpoint,
+  joinCheckpoint,
+  refOf,
+  writeCheckpoint,
+} from "./checkpoint.ts";
+export { digestFromBytes, digestOf, digestToBytes, isDigest } from "./digest.ts";
+export { createGenesis, type Genesis, type IdentifiedGenesis, MAX_GENESIS_BYTES, readGenesis } from "./genesis.ts";
+export { type Grant, issueGrant, MAX_GRANT_BYTES, readGrant } from "./grant.ts";
+export { type Header, MAX_HEADER_BYTES, type Origin, readHeader } from "./header.ts";
+export { MAX_RECEIPTS } from "./header-rules.ts";
+export { hostIdOf, isHostId, publicKeyOfHost, type Signer, signerFromSeed } from "./keys.ts";
+export { fromProtoPolicy, toProtoPolicy } from "./policy.ts";
+export {
+  fromProtoRef,
+  fromProtoSession,
+  fromProtoSigned,
+  toProtoRef,
+  toProtoSession,
+  toProtoSigned,
+} from "./proto.ts";
+export { encodeReceipt, type Receipt, readReceipt } from "./receipt.ts";
+export { MAX_SEALED_BYTES, open, type SealKind, SIGNATURE_BYTES, seal } from "./seal.ts";
+export { issueTermination, MAX_TERMINATION_BYTES, readTermination, type Termination } from "./termination.ts";
+export { issueToken, MAX_TOKEN_BYTES, type RelinquishToken, readToken } from "./token.ts";
+export { type VerifiedHeader, verifyHeader } from "./verify-header.ts";
+export { type LineageOwner, type LineageReport, type ReceiptTotals, verifyLineage } from "./verify-lineage.ts";
+export { verifySpine } from "./verify-spine.ts";
