@@ -90,6 +90,10 @@ export const FAULTS = {
   ),
   HOST_UNKNOWN: code(host, (f) => `there is no host ${f.hostId}: list the hosts to see which there are`),
   HOST_DRAINING: code(host, (f) => `host ${f.hostId} is draining and takes no agents: choose another`),
+  SESSION_EXISTS: code(
+    host,
+    (f) => `this boot id of host ${f.hostId} was used before: open the session with a new one`,
+  ),
   SESSION_NOT_OPEN: code(
     why,
     (f) => `this host has no live session with the registry (${f.reason}): try again when it has`,
