@@ -1,0 +1,116 @@
+// npm test: the checks, then every test, then one line: N passed, N failed.
+//
+//   npm test                         everything
+//   npm test -- packages/common     what vitest finds for these arguments, and no checks
+//
+// A check (generated code, format, lint, imports, types) counts as one test.
+
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { build, environment, fail, prepare, root, run, say } from "./bootstrap.mjs";
+
+const args = process.argv.slice(2).filter((arg) => arg !== "--");
+const began = performance.now();
+
+const node = prepare();
+const bin = (name) => join(root, "node_modules", ".bin", name);
+
+const CHECKS = [
+  { name: "generated code and wire compatibility", command: [node, join(root, "tools", "check-generated.mjs")] },
+  { name: "format", command: [bin("biome"), "format", "."] },
+  { name: "lint", command: [bin("biome"), "lint", "--error-on-warnings", "."] },
+  { name: "lint with types", command: [bin("oxlint"), "--type-aware", "--deny-warnings"] },
+  { name: "imports", command: [node, join(root, "tools", "check-imports.mjs")] },
+  { name: "types", command: [bin("tsc"), "-p", "tsconfig.tests.json"] },
+];
+
+const redis = bringRedis();
+let passed = 0;
+let failed = 0;
+
+count(check("build", build));
+if (args.length === 0) {
+  for (const { name, command } of CHECKS) count(check(name, () => capture(command)));
+}
+await runTests();
+
+console.log(
+  `\n${Math.round((performance.now() - began) / 1000)} s in all, on Node ${versionOf(node)} and Redis ${redis}`,
+);
+console.log(`${passed} passed, ${failed} failed`);
+process.exit(failed === 0 && passed > 0 ? 0 : 1);
+
+function count(ok) {
+  if (ok) passed++;
+  else failed++;
+}
+
+function check(name, work) {
+  const start = performance.now();
+  const { status, output } = work();
+  console.log(`${status === 0 ? "✓" : "✗"} ${name} (${((performance.now() - start) / 1000).toFixed(1)} s)`);
+  if (status !== 0) console.log(output.trimEnd().replace(/^/gm, "    "));
+  return status === 0;
+}
+
+function capture([command, ...rest]) {
+  const options = { cwd: root, env: environment(), encoding: "utf8", maxBuffer: 64 * 1024 * 1024 };
+  const { status, stdout, stderr, error } = spawnSync(command, rest, options);
+  return { status, output: `${stdout ?? ""}${stderr ?? ""}${error ? error.message : ""}` };
+}
+
+async function runTests() {
+  const directory = mkdtempSync(join(tmpdir(), "godwit-test-"));
+  const summary = join(directory, "summary.json");
+  try {
+    const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
+    const reporter = `--reporter=${join(root, "tools", "vitest-reporter.mjs")}`;
+    const code = await run(node, [vitest, "run", reporter, ...args], {
+      env: { GODWIT_TEST_SUMMARY: summary, GODWIT_TEST_REDIS: redis },
+    });
+    const counts = existsSync(summary) ? JSON.parse(readFileSync(summary, "utf8")) : { passed: 0, failed: 0 };
+    passed += counts.passed;
+    failed += counts.failed;
+    if (code !== 0 && counts.failed === 0) {
+      console.log(`✗ vitest ended with exit code ${code}`);
+      failed++;
+    }
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+/** Returns the version of the redis-server on this machine, installing it when there is none and we may. */
+function bringRedis() {
+  const present = redisVersion();
+  if (present !== undefined) return present;
+
+  const apt = ["/usr/bin/apt-get", "/bin/apt-get"].find((path) => existsSync(path));
+  if (apt === undefined)
+    fail("redis-server is needed: install it with your package manager, for example: brew install redis");
+  if (process.getuid?.() !== 0)
+    fail("redis-server is needed: run `sudo apt-get install -y redis-server` and start again");
+
+  say("installing redis-server from the distribution's packages");
+  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
+  for (const rest of [["update"], ["install", "-y", "--no-install-recommends", "redis-server"]]) {
+    const { status, stdout, stderr } = spawnSync(apt, ["-q", ...rest], { env, encoding: "utf8" });
+    if (status === 0) continue;
+    const text = `${stdout ?? ""}${stderr ?? ""}`.trimEnd().split("\n").slice(-10).join("\n");
+    fail(
+      `redis-server is needed, and \`apt-get ${rest.join(" ")}\` failed: install it yourself and start again\n${text}`,
+    );
+  }
+  return redisVersion() ?? fail("redis-server was installed and is not found on the PATH");
+}
+
+function redisVersion() {
+  const { status, stdout } = spawnSync("redis-server", ["--version"], { encoding: "utf8" });
+  return status === 0 ? (/v=(\S+)/.exec(stdout)?.[1] ?? "of unknown version") : undefined;
+}
+
+function versionOf(program) {
+  return spawnSync(program, ["--version"], { encoding: "utf8" }).stdout?.trim().replace(/^v/, "");
+}
