@@ -103,7 +103,9 @@ function bringRedis() {
       `redis-server is needed, and \`apt-get ${rest.join(" ")}\` failed: install it yourself and start again\n${text}`,
     );
   }
-  return redisVersion() ?? fail("redis-server was installed and is not found on the PATH");
+  const brought = redisVersion();
+  if (brought === undefined) fail("redis-server was installed and is not found on the PATH");
+  return brought;
 }
 
 function redisVersion() {
