@@ -1,0 +1,1 @@
+export { type DataDirectory, lockDataDirectory } from "./data-directory.ts";
