@@ -176,6 +176,14 @@ export const FAULTS = {
     { status: "string", message: "string", target: "string" },
     (f) => `the call to ${f.target} failed with ${f.status}: ${f.message}`,
   ),
+  SERVICE_UNKNOWN: code(
+    { service: "string" },
+    (f) => `this server has no service ${f.service}: list its services by reflection`,
+  ),
+  LISTEN_FAILED: code(
+    { address: "string", reason: "string" },
+    (f) => `cannot listen on ${f.address} (${f.reason}): choose another address or port`,
+  ),
   RETRY_BUDGET_EXHAUSTED: code(
     { target: "string" },
     (f) => `too many calls to ${f.target} failed lately, so it is not tried again for now`,
