@@ -81,18 +81,20 @@ export function termProblems(own: readonly VerifiedHeader[]): readonly LineagePr
 }
 
 /** Links and money along the lineage. `gaps`: how often the checkpoint before is not held. */
-export function chainProblems(chain: readonly VerifiedHeader[]): {
-  readonly gaps: number;
-  readonly problems: readonly LineageProblem[];
-} {
+export function chainProblems(
+  chain: readonly VerifiedHeader[],
+  own: readonly VerifiedHeader[],
+): { readonly gaps: number; readonly problems: readonly LineageProblem[] } {
   let gaps = 0;
   const problems: LineageProblem[] = [];
-  for (const [before, entry] of pairs(chain)) {
-    const { header, ref } = entry;
-    const firstTick = header.receipts[0]?.firstTick ?? 0n; // the checkpoint before is of the tick before this
-    if (before.ref.tick + 1n < firstTick) {
+  const held = new Map(own.map((entry) => [entry.digest, entry]));
+  for (const [before, { header, ref }] of pairs(chain)) {
+    const follows = header.previous === undefined ? undefined : held.get(header.previous);
+    // The checkpoint that it follows is of the tick before those that it charges, whether that is held or not.
+    const lastCharged = (header.receipts[0]?.firstTick ?? 0n) - 1n;
+    if (follows === undefined && before.ref.tick < lastCharged) {
       gaps += 1;
-    } else if (before.digest !== header.previous) {
+    } else if (follows !== before || before.ref.tick !== lastCharged) {
       const detail = `${describeRef(ref)} does not follow ${describeRef(before.ref)}`;
       problems.push({ kind: "broken-link", detail });
     } else {

@@ -65,7 +65,7 @@ export function verifyLineage(headers: readonly SignedBytes[], registryPublicKey
 
   const { chain, spine, broken } = walk(own);
   if (broken !== undefined) problems.push({ kind: "broken-spine", detail: broken });
-  const { gaps, problems: links } = chainProblems(chain);
+  const { gaps, problems: links } = chainProblems(chain, own);
   problems.push(...forkProblems(own), ...termProblems(own), ...links);
 
   const onChain = new Set(chain);

@@ -1,0 +1,148 @@
+// Agents with a past, for tests: every checkpoint here is one that a real host could have written.
+
+import type { Term } from "@godwit/common/lease";
+import { tickCost } from "@godwit/common/money";
+import {
+  type Checkpoint,
+  createGenesis,
+  digestOf,
+  type Header,
+  hostIdOf,
+  issueGrant,
+  type Receipt,
+  refOf,
+  type Signer,
+  signerFromSeed,
+  writeCheckpoint,
+} from "../src/index.ts";
+
+export const INCARNATION = "incarnation-1";
+
+export interface Host {
+  readonly signer: Signer;
+  readonly hostId: string;
+  readonly bootId: string;
+}
+
+export function hostFromByte(byte: number): Host {
+  const signer = signerFromSeed(new Uint8Array(32).fill(byte));
+  return { signer, hostId: hostIdOf(signer.publicKey), bootId: `boot-${byte}` };
+}
+
+export const registry = signerFromSeed(new Uint8Array(32).fill(200));
+export const stranger = signerFromSeed(new Uint8Array(32).fill(201));
+export const ada = hostFromByte(1);
+export const bob = hostFromByte(2);
+export const cleo = hostFromByte(3);
+
+export const state = (text: string): Uint8Array => new TextEncoder().encode(text);
+
+export function createAgent(host: Host, { name = "survivor", era = 0n, nonce = 7 } = {}): Checkpoint {
+  const moduleDigest = digestOf(state("module"));
+  const manifestDigest = digestOf(state("manifest"));
+  const genesis = createGenesis({
+    creatorHostId: host.hostId,
+    moduleDigest,
+    manifestDigest,
+    incarnation: INCARNATION,
+    nonce: new Uint8Array(16).fill(nonce),
+    recoveryPolicy: "latest",
+    name,
+  });
+  const header: Omit<Header, "stateDigest" | "stateBytes"> = {
+    agentId: genesis.agentId,
+    era,
+    major: 0n,
+    generation: 0n,
+    tick: 0n,
+    moduleDigest,
+    manifestDigest,
+    previous: undefined,
+    base: undefined,
+    budget: 1_000_000n,
+    pricePerSecond: 1_000n,
+    remainder: 0n,
+    receipts: [],
+    grant: undefined,
+    genesis: genesis.bytes,
+    origin: "created",
+    rolledBackFromTick: undefined,
+    writtenAtNs: 1_700_000_000_000_000_000n,
+  };
+  return writeCheckpoint(header, state("tick 0"), host.signer);
+}
+
+export interface Next {
+  /** Default: the term of `from`. */
+  readonly term?: Term;
+  readonly host: Host;
+  readonly ticks?: bigint;
+  readonly origin?: Header["origin"];
+  readonly text?: string;
+  readonly elapsedNs?: bigint;
+  readonly header?: Partial<Header>;
+}
+
+/** The checkpoint that `host` writes next: under the same major, or as the first one of a new one. */
+export function next(from: Checkpoint, options: Next): Checkpoint {
+  const header = nextHeader(from, options);
+  return writeCheckpoint(header, state(options.text ?? `tick ${header.tick}`), options.host.signer);
+}
+
+export function nextHeader(from: Checkpoint, { host, ticks = 5n, ...options }: Next): Header {
+  const { header: before } = from;
+  const term = options.term ?? { era: before.era, major: before.major };
+  const stays = term.era === before.era && term.major === before.major;
+  const tick = before.tick + ticks;
+  const elapsedNs = options.elapsedNs ?? ticks * 1_234_567n;
+  const pricePerSecond = before.pricePerSecond;
+  const { cost, remainder } = tickCost({ elapsedNs, pricePerSecond, remainder: before.remainder });
+  const budget = before.budget - cost;
+  const receipt: Receipt = {
+    hostId: host.hostId,
+    firstTick: before.tick + 1n,
+    lastTick: tick,
+    elapsedNs,
+    pricePerSecond,
+    cost,
+    budgetAfter: budget,
+  };
+  return {
+    ...before,
+    ...term,
+    generation: stays ? before.generation + 1n : 0n,
+    tick,
+    previous: from.digest,
+    base: stays && before.base !== undefined ? before.base : refOf(from),
+    budget,
+    remainder,
+    receipts: [receipt],
+    grant: grantOf(before.agentId, term, host),
+    genesis: undefined,
+    origin: options.origin ?? (stays ? before.origin : "migrated"),
+    rolledBackFromTick: stays ? before.rolledBackFromTick : undefined,
+    ...options.header,
+  };
+}
+
+export function grantOf(agentId: string, { era, major }: Term, host: Host, signer = registry) {
+  const session = { hostId: host.hostId, bootId: host.bootId };
+  return issueGrant({ agentId, era, major, session, incarnation: INCARNATION, issuedAtNs: 1n }, signer);
+}
+
+/** Created on ada, moved to bob, recovered by cleo from an older checkpoint than bob's last. */
+export function travelled() {
+  const created = createAgent(ada);
+  const adaTicks = [next(created, { host: ada }), next(next(created, { host: ada }), { host: ada })] as const;
+  const bobFirst = next(adaTicks[1], { host: bob, term: { era: 0n, major: 1n } });
+  const bobLast = next(bobFirst, { host: bob });
+  const cleoFirst = next(bobFirst, {
+    host: cleo,
+    term: { era: 0n, major: 2n },
+    origin: "recovered",
+    header: { rolledBackFromTick: bobLast.header.tick },
+  });
+  const cleoLast = next(cleoFirst, { host: cleo });
+  const chain = [created, ...adaTicks, bobFirst, cleoFirst, cleoLast] as const;
+  return { created, adaTicks, bobFirst, bobLast, cleoFirst, cleoLast, chain };
+}
