@@ -1,0 +1,180 @@
+// Frames of /godwit/migrate/1 as bytes and back. Decoding is total: any bytes give a frame within the limits, or
+// ClassifiedFault FRAME_INVALID. Data of chunks are views of the bytes that came.
+
+import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { type MigrationFrame, MigrationFrameSchema } from "@godwit/proto/godwit/migration/v1/migration";
+import type { SourceFrame, TargetFrame } from "./frames.ts";
+import { FRAME_LIMITS } from "./limits.ts";
+import {
+  frameInvalid,
+  readAgentId,
+  readDigest,
+  readFrame,
+  readId,
+  readReceipts,
+  readRefused,
+  readSigned,
+  readSize,
+  readText,
+  writeDigest,
+  writeRefused,
+} from "./wire.ts";
+
+type FrameOf<K extends NonNullable<MigrationFrame["frame"]["case"]>> = Extract<
+  MigrationFrame["frame"],
+  { case: K }
+>["value"];
+
+export function encodeSourceFrame(frame: SourceFrame): Uint8Array {
+  switch (frame.kind) {
+    case "offer": {
+      const { kind: _, moduleDigest, moduleBytes, stateBytes, ...offer } = frame;
+      const value = {
+        ...offer,
+        moduleDigest: writeDigest(moduleDigest),
+        moduleBytes: BigInt(moduleBytes),
+        stateBytes: BigInt(stateBytes),
+      };
+      return encode({ case: "offer", value });
+    }
+    case "module":
+    case "state":
+      return encode({ case: frame.kind, value: { offset: BigInt(frame.offset), data: frame.data } });
+    case "spine":
+      return encode({ case: "spine", value: { headers: [...frame.headers], last: frame.last } });
+    case "handoff": {
+      const { handoffId, checkpoint, token, receipts, state } = frame;
+      return encode({ case: "handoff", value: { handoffId, checkpoint, token, receipts: [...receipts], state } });
+    }
+    case "handoff-end": {
+      const value = { stateBytes: BigInt(frame.stateBytes), stateDigest: writeDigest(frame.stateDigest) };
+      return encode({ case: "handoffEnd", value });
+    }
+  }
+}
+
+export function encodeTargetFrame(frame: TargetFrame): Uint8Array {
+  switch (frame.kind) {
+    case "accept": {
+      const { handoffId, needModule, pricePerSecond, spineKnown } = frame;
+      const known = spineKnown === undefined ? new Uint8Array() : writeDigest(spineKnown);
+      return encode({ case: "accept", value: { handoffId, needModule, pricePerSecond, spineKnown: known } });
+    }
+    case "prepared":
+      return encode({ case: "prepared", value: { handoffId: frame.handoffId } });
+    case "started": {
+      const { handoffId, agentId, era, major } = frame;
+      const checkpointDigest = writeDigest(frame.checkpointDigest);
+      return encode({ case: "started", value: { handoffId, agentId, era, major, checkpointDigest } });
+    }
+    case "refused":
+      return encode({ case: "refused", value: writeRefused(frame.handoffId, frame.failure) });
+  }
+}
+
+export function decodeSourceFrame(bytes: Uint8Array): SourceFrame {
+  const { frame } = readFrame(MigrationFrameSchema, bytes);
+  switch (frame.case) {
+    case "offer":
+      return readOffer(frame.value);
+    case "module":
+    case "state": {
+      const { offset, data } = frame.value;
+      const max = frame.case === "module" ? FRAME_LIMITS.maxModuleBytes : FRAME_LIMITS.maxStateBytes;
+      return { kind: frame.case, offset: readSize(offset, max, "offset"), data };
+    }
+    case "spine": {
+      const { headers, last } = frame.value;
+      return { kind: "spine", headers: headers.map((header) => readSigned(header, "header")), last };
+    }
+    case "handoff":
+      return readHandoff(frame.value);
+    case "handoffEnd": {
+      const { stateBytes, stateDigest } = frame.value;
+      return {
+        kind: "handoff-end",
+        stateBytes: readSize(stateBytes, FRAME_LIMITS.maxStateBytes, "size of the state"),
+        stateDigest: readDigest(stateDigest, "digest of the state"),
+      };
+    }
+    default:
+      throw frameInvalid(frame.case === undefined ? "it says nothing" : `${frame.case} is for a target to say`);
+  }
+}
+
+/** `peerHostId`: for the text of a refusal that we do not know. */
+export function decodeTargetFrame(bytes: Uint8Array, peerHostId: string): TargetFrame {
+  const { frame } = readFrame(MigrationFrameSchema, bytes);
+  switch (frame.case) {
+    case "accept": {
+      const { needModule, pricePerSecond, spineKnown } = frame.value;
+      return {
+        kind: "accept",
+        handoffId: readId(frame.value.handoffId, "handoff id"),
+        needModule,
+        pricePerSecond,
+        spineKnown: spineKnown.length === 0 ? undefined : readDigest(spineKnown, "known spine"),
+      };
+    }
+    case "prepared":
+      return { kind: "prepared", handoffId: readId(frame.value.handoffId, "handoff id") };
+    case "started": {
+      const { handoffId, agentId, checkpointDigest, era, major } = frame.value;
+      return {
+        kind: "started",
+        handoffId: readId(handoffId, "handoff id"),
+        agentId: readAgentId(agentId),
+        checkpointDigest: readDigest(checkpointDigest, "checkpoint digest"),
+        era,
+        major,
+      };
+    }
+    case "refused": {
+      const { handoffId } = frame.value;
+      const id = handoffId === "" ? "" : readId(handoffId, "handoff id");
+      return { kind: "refused", handoffId: id, failure: readRefused(frame.value, peerHostId) };
+    }
+    default:
+      throw frameInvalid(frame.case === undefined ? "it says nothing" : `${frame.case} is for a source to say`);
+  }
+}
+
+function readOffer(offer: FrameOf<"offer">): SourceFrame {
+  const { maxManifestBytes, maxModuleBytes, maxStateBytes } = FRAME_LIMITS;
+  const { era, major, tick, budget } = offer;
+  if (offer.manifest.length > maxManifestBytes) {
+    throw frameInvalid(`its manifest has ${offer.manifest.length} bytes, more than ${maxManifestBytes}`);
+  }
+  return {
+    kind: "offer",
+    handoffId: readId(offer.handoffId, "handoff id"),
+    agentId: readAgentId(offer.agentId),
+    era,
+    major,
+    tick,
+    budget,
+    name: readText(offer.name),
+    manifest: new Uint8Array(offer.manifest),
+    moduleDigest: readDigest(offer.moduleDigest, "module digest"),
+    moduleBytes: readSize(offer.moduleBytes, maxModuleBytes, "size of the module"),
+    stateBytes: readSize(offer.stateBytes, maxStateBytes, "size of the state"),
+  };
+}
+
+function readHandoff({ handoffId, checkpoint, token, receipts, state }: FrameOf<"handoff">): SourceFrame {
+  if (state.length > FRAME_LIMITS.chunkBytes) {
+    throw frameInvalid(`a state of ${state.length} bytes has to come in chunks of at most ${FRAME_LIMITS.chunkBytes}`);
+  }
+  return {
+    kind: "handoff",
+    handoffId: readId(handoffId, "handoff id"),
+    checkpoint: readSigned(checkpoint, "checkpoint"),
+    token: readSigned(token, "token"),
+    receipts: readReceipts(receipts),
+    state,
+  };
+}
+
+function encode(frame: MessageInitShape<typeof MigrationFrameSchema>["frame"] & {}): Uint8Array {
+  return toBinary(MigrationFrameSchema, create(MigrationFrameSchema, { frame }));
+}

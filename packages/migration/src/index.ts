@@ -1,0 +1,64 @@
+export {
+  type CampaignAim,
+  type CampaignCommand,
+  type CampaignEvent,
+  type CampaignOutcome,
+  type CampaignPhase,
+  type CampaignPlan,
+  type CampaignState,
+  type CampaignStep,
+  type Candidate,
+  type Price,
+  startCampaign,
+  stepCampaign,
+} from "./campaign.ts";
+export { type Announced, ChunkAssembler, chunksOf } from "./frames/chunks.ts";
+export type {
+  ChunkFrame,
+  HandoffEndFrame,
+  HandoffFrame,
+  MigrationFrameKind,
+  OfferFrame,
+  SourceFrame,
+  SpineFrame,
+  TargetFrame,
+} from "./frames/frames.ts";
+export { FRAME_LIMITS } from "./frames/limits.ts";
+export {
+  decodeSourceFrame,
+  decodeTargetFrame,
+  encodeSourceFrame,
+  encodeTargetFrame,
+} from "./frames/migration-codec.ts";
+export { SpineAssembler, spineFrames } from "./frames/spine.ts";
+export {
+  type AwaitedOfTarget,
+  isBeforeRelinquish,
+  type OwnerAnswer,
+  type Resolution,
+  type SourceCommand,
+  type SourceEvent,
+  type SourceOutcome,
+  type SourcePhase,
+  type SourcePlan,
+  type SourceState,
+  type SourceStep,
+  startSource,
+  stepSource,
+} from "./source.ts";
+export { type ClaimedHandoff, type Standing, standingOf } from "./standing.ts";
+export type { Step, Trouble } from "./step.ts";
+export {
+  type AwaitedOfSource,
+  type ClaimAnswer,
+  isBeforeClaim,
+  type SourceWord,
+  startTarget,
+  stepTarget,
+  type TargetCommand,
+  type TargetEvent,
+  type TargetOutcome,
+  type TargetPhase,
+  type TargetState,
+  type TargetStep,
+} from "./target.ts";
