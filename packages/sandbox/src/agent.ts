@@ -9,8 +9,7 @@ import { Fault } from "@godwit/common/fault";
 import type { HostcallName } from "./abi.ts";
 import type { WasmModule } from "./engine.ts";
 import type { Answer, HostView, Load, Phase, Request } from "./messages.ts";
-import type { Job, Lane, Outcome } from "./pool/lane.ts";
-import type { Loss, Thread } from "./pool/thread.ts";
+import type { Job, Lane, LaneThread, Loss, Outcome } from "./pool/lane.ts";
 
 export interface TickInput {
   readonly balanceMicrocents: bigint;
@@ -82,7 +81,7 @@ export class Agent implements AgentInstance {
   #initial: { readonly state: Uint8Array; readonly logs: readonly string[] } = { state: new Uint8Array(0), logs: [] };
   #input: TickInput;
   /** Where an instance of this very state stands. */
-  #home: Thread | undefined;
+  #home: LaneThread | undefined;
   /** The list that this instance was last sent. */
   #sentReceipts: readonly Uint8Array[] | undefined;
   #giveUp: ((reason: unknown) => void) | undefined;
@@ -122,6 +121,7 @@ export class Agent implements AgentInstance {
   }
 
   async tick(input: TickInput, signal: AbortSignal): Promise<TickResult> {
+    this.#refuseSecondJob();
     this.#input = input;
     const outcome = await this.#perform("tick", signal);
     const result = tickResult(outcome, this.#tickTimeoutMs);
@@ -185,7 +185,7 @@ export class Agent implements AgentInstance {
   }
 
   /** Built when the worker is known: whether an instance stands there decides what it must be sent. */
-  #request(kind: WorkRequest["kind"], thread: Thread): WorkRequest {
+  #request(kind: WorkRequest["kind"], thread: LaneThread): WorkRequest {
     const load = this.#home === thread ? undefined : this.#load();
     this.#home = thread;
     return { kind, agent: this.#parts.handle, load, view: this.#view(load !== undefined) };

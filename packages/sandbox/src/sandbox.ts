@@ -52,7 +52,7 @@ export class Sandbox {
     this.#spares = new Spares({ maxStateBytes: rules.maxStateBytes, maxLogBytes: rules.maxLogBytes });
     const laneParts = {
       clock: parts.clock,
-      spares: this.#spares,
+      threads: this.#spares,
       onWorkerLost: (lost: WorkerLost) => parts.onWorkerLost?.(lost),
     };
     this.#lanes = Array.from({ length: rules.workers }, () => new Lane(laneParts, rules));

@@ -8,9 +8,40 @@
 
 import type { Clock } from "@godwit/common/clock";
 import type { Answer, Request } from "../messages.ts";
-import { type CallLimits, judge, monotonicNs } from "../pulse.ts";
-import type { Spares } from "./spares.ts";
-import type { Loss, Thread } from "./thread.ts";
+import { type Beat, type CallLimits, judge, monotonicNs } from "../pulse.ts";
+
+/** Why a worker is gone. `ended` is the host's own doing. */
+export interface LossCause {
+  readonly reason: "time-out" | "memory" | "crash" | "ended";
+  readonly message: string;
+}
+
+export interface Loss extends LossCause {
+  /** How long the call into an agent that it was lost with had been running; 0 if there was none. */
+  readonly ranNs: bigint;
+}
+
+export interface ThreadListener {
+  ready(): void;
+  answered(answer: Answer): void;
+  lost(loss: Loss): void;
+}
+
+/** A worker thread. It is lost once, and not heard of after that. */
+export interface LaneThread {
+  readonly ready: boolean;
+  readonly loss: Loss | undefined;
+  /** Tells this listener, and no other, what happens from now on, and at once what has happened already. */
+  listen(listener: ThreadListener): void;
+  send(request: Request): void;
+  beat(): Beat;
+}
+
+export interface ThreadSource {
+  take(): LaneThread;
+  /** Ends a thread. Its listener hears of the loss before this returns. */
+  retire(thread: LaneThread, cause: LossCause): void;
+}
 
 export type Outcome =
   | { readonly kind: "answered"; readonly answer: Answer }
@@ -19,7 +50,7 @@ export type Outcome =
 export interface Job {
   readonly agentId: string;
   /** Asked when the job's turn has come, since only then it is known which worker does it. */
-  request(thread: Thread): Exclude<Request, { kind: "drop" }>;
+  request(thread: LaneThread): Exclude<Request, { kind: "drop" }>;
   finish(outcome: Outcome): void;
 }
 
@@ -30,7 +61,7 @@ export interface WorkerLost extends Loss {
 
 export interface LaneParts {
   readonly clock: Clock;
-  readonly spares: Spares;
+  readonly threads: ThreadSource;
   onWorkerLost(lost: WorkerLost): void;
 }
 
@@ -45,7 +76,7 @@ export class Lane {
   readonly #limits: CallLimits;
   readonly #queue = new Set<Job>();
   readonly #stopping = new AbortController();
-  #thread: Thread | undefined;
+  #thread: LaneThread | undefined;
   #running: { readonly job: Job; idleSinceMs: number } | undefined;
   #watching = false;
   #failedStarts = 0;
@@ -59,7 +90,7 @@ export class Lane {
 
   /** Starts the worker now rather than with the first job. */
   warm(): void {
-    if (this.#thread === undefined) this.#useThread(this.#parts.spares.take());
+    if (this.#thread === undefined) this.#useThread(this.#parts.threads.take());
   }
 
   submit(job: Job): void {
@@ -73,7 +104,7 @@ export class Lane {
     return this.#queue.delete(job);
   }
 
-  drop(agent: number, thread: Thread): void {
+  drop(agent: number, thread: LaneThread): void {
     if (thread === this.#thread && thread.loss === undefined) thread.send({ kind: "drop", agent });
   }
 
@@ -85,11 +116,11 @@ export class Lane {
     this.#running = undefined;
     this.#queue.clear();
     if (thread !== undefined) {
-      this.#parts.spares.retire(thread, { reason: "ended", message: "the sandbox is stopped" });
+      this.#parts.threads.retire(thread, { reason: "ended", message: "the sandbox is stopped" });
     }
   }
 
-  #useThread(thread: Thread): void {
+  #useThread(thread: LaneThread): void {
     this.#thread = thread;
     thread.listen({
       ready: () => {
@@ -122,8 +153,8 @@ export class Lane {
     this.#pump();
   }
 
-  #replace(thread: Thread, loss: Loss): void {
-    const { clock, spares } = this.#parts;
+  #replace(thread: LaneThread, loss: Loss): void {
+    const { clock, threads } = this.#parts;
     const neverReady = !thread.ready;
     this.#thread = undefined;
     this.#parts.onWorkerLost({ ...loss, agentId: this.#running?.job.agentId });
@@ -137,7 +168,7 @@ export class Lane {
       );
       return;
     }
-    this.#useThread(spares.take()); // L-3
+    this.#useThread(threads.take()); // L-3
     this.#finish({ kind: "lost", loss });
   }
 
@@ -186,9 +217,9 @@ export class Lane {
       const limitMs = verdict.call === "tick" ? this.#limits.tickTimeoutMs : this.#limits.callTimeoutMs;
       const what = verdict.call === "tick" ? "agent_tick" : "a call into the agent";
       const message = `${what} ran for longer than ${limitMs} ms`;
-      this.#parts.spares.retire(thread, { reason: "time-out", message });
+      this.#parts.threads.retire(thread, { reason: "time-out", message });
     } else if (nowMs - running.idleSinceMs > stuckMs) {
-      this.#parts.spares.retire(thread, { reason: "crash", message: "the worker answers no more" });
+      this.#parts.threads.retire(thread, { reason: "crash", message: "the worker answers no more" });
     }
     return undefined;
   }

@@ -1,10 +1,11 @@
 import type { WorkerLimits } from "../messages.ts";
-import { type LossCause, Thread } from "./thread.ts";
+import type { LaneThread, LossCause, ThreadSource } from "./lane.ts";
+import { Thread } from "./thread.ts";
 
 const ended: LossCause = { reason: "ended", message: "the sandbox is stopped" };
 
 /** Gives out worker threads and keeps one warm, so that a lost one is replaced without the 50 ms that a start takes. */
-export class Spares {
+export class Spares implements ThreadSource {
   readonly #limits: WorkerLimits;
   readonly #ending = new Set<Promise<void>>();
   #spare: Thread | undefined;
@@ -22,7 +23,8 @@ export class Spares {
   }
 
   /** Ends a thread in the background; `close` waits for it. */
-  retire(thread: Thread, cause: LossCause): void {
+  retire(thread: LaneThread, cause: LossCause): void {
+    if (!(thread instanceof Thread)) throw new TypeError("only a thread that was taken from here can be given back");
     const ending = thread
       .end(cause)
       .catch(() => undefined) // it is gone all the same

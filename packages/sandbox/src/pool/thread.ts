@@ -1,31 +1,15 @@
 // One worker thread as the host sees it. It is lost once: by its own end, or because the host ended it.
 
 import { Worker } from "node:worker_threads";
-import type { Answer, FromWorker, Request, WorkerLimits, WorkerSetup } from "../messages.ts";
+import type { FromWorker, Request, WorkerLimits, WorkerSetup } from "../messages.ts";
 import { type Beat, monotonicNs, Pulse } from "../pulse.ts";
-
-/** Why a worker is gone. `ended` is the host's own doing. */
-export interface LossCause {
-  readonly reason: "time-out" | "memory" | "crash" | "ended";
-  readonly message: string;
-}
-
-export interface Loss extends LossCause {
-  /** How long the call into an agent that it was lost with had been running; 0 if there was none. */
-  readonly ranNs: bigint;
-}
-
-export interface ThreadListener {
-  ready(): void;
-  answered(answer: Answer): void;
-  lost(loss: Loss): void;
-}
+import type { LaneThread, Loss, LossCause, ThreadListener } from "./lane.ts";
 
 const heapLimits = { maxOldGenerationSizeMb: 128, maxYoungGenerationSizeMb: 16, stackSizeMb: 4 };
 const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
 const workerUrl = new URL(`../worker.${extension}`, import.meta.url);
 
-export class Thread {
+export class Thread implements LaneThread {
   readonly #worker: Worker;
   readonly #pulse = new Pulse();
   #listener: ThreadListener | undefined;
@@ -56,7 +40,6 @@ export class Thread {
     return this.#loss;
   }
 
-  /** Tells this listener, and no other, what happens from now on, and at once what has happened already. */
   listen(listener: ThreadListener): void {
     this.#listener = listener;
     if (this.#loss !== undefined) listener.lost(this.#loss);

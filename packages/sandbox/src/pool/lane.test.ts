@@ -1,0 +1,190 @@
+import { FakeClock } from "@godwit/testing";
+import { beforeEach, describe, expect, test } from "vitest";
+import type { Answer, Request } from "../messages.ts";
+import { type Beat, monotonicNs } from "../pulse.ts";
+import {
+  type Job,
+  Lane,
+  type LaneThread,
+  type Loss,
+  type LossCause,
+  type Outcome,
+  type ThreadListener,
+  type ThreadSource,
+  type WorkerLost,
+} from "./lane.ts";
+
+const limits = { tickTimeoutMs: 100, callTimeoutMs: 1_000 };
+const fine: Answer = { kind: "ok", moreWork: false, elapsedNs: 1n, state: undefined, logs: [], logsDropped: 0 };
+
+class FakeThread implements LaneThread {
+  ready = false;
+  loss: Loss | undefined;
+  readonly sent: Request[] = [];
+  now: Beat = { kind: "idle" };
+  #listener: ThreadListener | undefined;
+
+  listen(listener: ThreadListener): void {
+    this.#listener = listener;
+  }
+  send(request: Request): void {
+    this.sent.push(request);
+  }
+  beat(): Beat {
+    return this.now;
+  }
+  becomeReady(): void {
+    this.ready = true;
+    this.#listener?.ready();
+  }
+  answer(): void {
+    this.#listener?.answered(fine);
+  }
+  lose(cause: LossCause): void {
+    this.loss = { ...cause, ranNs: 0n };
+    this.#listener?.lost(this.loss);
+  }
+}
+
+class FakeThreads implements ThreadSource {
+  readonly taken: FakeThread[] = [];
+  take(): FakeThread {
+    const thread = new FakeThread();
+    this.taken.push(thread);
+    return thread;
+  }
+  retire(thread: LaneThread, cause: LossCause): void {
+    (thread as FakeThread).lose(cause);
+  }
+  last(): FakeThread {
+    const thread = this.taken.at(-1);
+    if (thread === undefined) throw new Error("no thread was taken");
+    return thread;
+  }
+}
+
+let clock: FakeClock;
+let threads: FakeThreads;
+let lane: Lane;
+let lost: WorkerLost[];
+
+beforeEach(() => {
+  clock = new FakeClock();
+  threads = new FakeThreads();
+  lost = [];
+  lane = new Lane({ clock, threads, onWorkerLost: (one) => lost.push(one) }, limits);
+});
+
+function jobOf(agent: number): Job & { readonly outcomes: Outcome[] } {
+  const outcomes: Outcome[] = [];
+  const view = { wallNs: 0n, balanceMicrocents: 0n, pricePerSecond: 0n, receipts: [] };
+  return {
+    agentId: `agent-${agent}`,
+    outcomes,
+    request: () => ({ kind: "tick", agent, load: undefined, view }),
+    finish: (outcome) => outcomes.push(outcome),
+  };
+}
+
+function sentAgents(thread: FakeThread): number[] {
+  return thread.sent.map(({ agent }) => agent);
+}
+
+describe("a lane", () => {
+  test("L-1: sends one job at a time, in the order in which they came, to a worker that is ready", () => {
+    const [first, second] = [jobOf(1), jobOf(2)];
+    lane.submit(first);
+    lane.submit(second);
+    const thread = threads.last();
+    expect(thread.sent).toEqual([]);
+    thread.becomeReady();
+    expect(sentAgents(thread)).toEqual([1]);
+    thread.answer();
+    expect(sentAgents(thread)).toEqual([1, 2]);
+    expect(first.outcomes.map(({ kind }) => kind)).toEqual(["answered"]);
+    expect(second.outcomes).toEqual([]);
+  });
+
+  test("L-2: a job ages only while its agent runs, however long it waits", async () => {
+    const [first, second] = [jobOf(1), jobOf(2)];
+    lane.submit(first);
+    lane.submit(second);
+    threads.last().becomeReady();
+    threads.last().now = { kind: "tick", sinceNs: monotonicNs() };
+    await clock.advance(20 * limits.tickTimeoutMs); // time of the fake clock, of which the agent has used nothing
+    expect(lost).toEqual([]);
+    threads.last().now = { kind: "tick", sinceNs: monotonicNs() - 100_000_000n };
+    await clock.advance(limits.tickTimeoutMs);
+    expect(lost).toMatchObject([{ reason: "time-out", agentId: "agent-1" }]);
+    expect(second.outcomes).toEqual([]);
+  });
+
+  test("L-3: the jobs that waited go on in the new worker; the one that ended the old one hears of it", () => {
+    const jobs = [1, 2, 3].map(jobOf);
+    for (const job of jobs) lane.submit(job);
+    const old = threads.last();
+    old.becomeReady();
+    old.lose({ reason: "memory", message: "too much" });
+    expect(jobs[0]?.outcomes).toMatchObject([{ kind: "lost", loss: { reason: "memory" } }]);
+    const fresh = threads.last();
+    fresh.becomeReady();
+    fresh.answer();
+    expect(sentAgents(fresh)).toEqual([2, 3]);
+    expect(lost).toMatchObject([{ agentId: "agent-1" }]);
+  });
+
+  test("L-3: a worker that is lost while it does nothing is nobody's fault", () => {
+    lane.warm();
+    threads.last().becomeReady();
+    threads.last().lose({ reason: "crash", message: "gone" });
+    expect(lost).toMatchObject([{ agentId: undefined }]);
+    expect(threads.taken).toHaveLength(2);
+  });
+
+  test("L-4: workers that never get ready are replaced ever more slowly, and the job waits", async () => {
+    const job = jobOf(1);
+    lane.submit(job);
+    const waits = [100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000];
+    for (const [index, waitMs] of waits.entries()) {
+      threads.last().lose({ reason: "crash", message: "cannot start" });
+      await clock.advance(waitMs - 1);
+      expect(threads.taken).toHaveLength(index + 1);
+      await clock.advance(1);
+      expect(threads.taken).toHaveLength(index + 2);
+    }
+    threads.last().becomeReady();
+    threads.last().answer();
+    expect(job.outcomes).toMatchObject([{ kind: "answered" }]);
+  });
+
+  test("a worker that has a job, calls no agent and does not answer is given up in the end", async () => {
+    const job = jobOf(1);
+    lane.submit(job);
+    threads.last().becomeReady();
+    await clock.advance(29_000);
+    expect(lost).toEqual([]);
+    await clock.advance(2_000);
+    expect(lost).toMatchObject([{ reason: "crash", agentId: "agent-1" }]);
+  });
+
+  test("a job that is taken back is never sent", () => {
+    const [first, second, third] = [jobOf(1), jobOf(2), jobOf(3)];
+    for (const job of [first, second, third]) lane.submit(job);
+    threads.last().becomeReady();
+    expect(lane.withdraw(first)).toBe(false);
+    expect(lane.withdraw(second)).toBe(true);
+    threads.last().answer();
+    expect(sentAgents(threads.last())).toEqual([1, 3]);
+  });
+
+  test("a lane that is stopped ends its worker and takes no other", async () => {
+    lane.submit(jobOf(1));
+    threads.last().becomeReady();
+    lane.stop();
+    await clock.advance(10_000);
+    expect(threads.taken).toHaveLength(1);
+    expect(threads.last().loss?.reason).toBe("ended");
+    expect(lost).toEqual([]);
+    expect(clock.sleeping).toBe(0);
+  });
+});
