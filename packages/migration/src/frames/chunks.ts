@@ -56,7 +56,8 @@ export class ChunkAssembler {
     const { what, bytes, digest } = this.#announced;
     if (!this.isComplete) throw frameInvalid(`the ${what} ends after ${this.#received} of ${bytes} bytes`);
     const whole = this.#bytes.subarray(0, bytes);
-    if (digest !== undefined && digestOf(whole) !== digest) throw frameInvalid(`the ${what} is not the one that was announced`);
+    if (digest !== undefined && digestOf(whole) !== digest)
+      throw frameInvalid(`the ${what} is not the one that was announced`);
     return whole;
   }
 
