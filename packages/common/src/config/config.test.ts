@@ -1,6 +1,6 @@
 import { describe, expect, expectTypeOf, test } from "vitest";
 import { isFault } from "../fault/index.ts";
-import { argument, EnvReader, option, readCommandLine } from "./index.ts";
+import { argument, EnvReader, formatAddress, option, readCommandLine } from "./index.ts";
 
 function problemsOf(read: () => unknown): readonly string[] {
   try {
@@ -83,6 +83,31 @@ describe("environment reader", () => {
     reader.duration("D");
     expect(problemsOf(() => reader.finish({}))).toHaveLength(1);
   });
+});
+
+describe("address", () => {
+  const read = (text: string) => {
+    const options = { listen: option.address({ fallback: { host: "127.0.0.1", port: 1 }, help: "Where." }) };
+    const result = readCommandLine({ name: "x", summary: "x", options }, { argv: [`--listen=${text}`], env: {} });
+    if (result.kind !== "run") throw new Error("help");
+    return result.options.listen;
+  };
+
+  test.each([
+    ["127.0.0.1:7443", { host: "127.0.0.1", port: 7_443 }],
+    ["registry.local:0", { host: "registry.local", port: 0 }],
+    ["[::1]:7443", { host: "::1", port: 7_443 }],
+  ])("%s is an address", (text, address) => {
+    expect(read(text)).toEqual(address);
+    expect(formatAddress(read(text))).toBe(text);
+  });
+
+  test.each(["7443", ":7443", "host", "host:", "host:65536", "host:-1", "::1:7443", "http://host:1", "a b:1"])(
+    "%s is none",
+    (text) => {
+      expect(problemsOf(() => read(text))).toHaveLength(1);
+    },
+  );
 });
 
 describe("command line", () => {

@@ -130,6 +130,34 @@ export function choiceKind<const C extends string>(choices: readonly [C, ...C[]]
   };
 }
 
+/** Where something listens. */
+export interface Address {
+  readonly host: string;
+  /** 0 is any free one. */
+  readonly port: number;
+}
+
+/** "127.0.0.1:7443", "registry.local:7443", "[::1]:7443". */
+export function addressKind(): Kind<Address> {
+  return {
+    placeholder: "HOST:PORT",
+    standIn: { host: "", port: 0 },
+    parse: (text) => {
+      const parts = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]/]+)):(\d{1,5})$/.exec(text);
+      const host = parts?.[1] ?? parts?.[2];
+      if (host === undefined)
+        return bad(`${quote(text)} is not an address: write it like 127.0.0.1:7443 or [::1]:7443`);
+      const port = Number(parts?.[3]);
+      return port > 65_535 ? bad(`${port} is not a port: 0 to 65535`) : good({ host, port });
+    },
+    format: formatAddress,
+  };
+}
+
+export function formatAddress({ host, port }: Address): string {
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
 /** Values with commas between them. An empty text is the empty list. */
 export function listKind<T>(of: Kind<T>): Kind<readonly T[]> {
   return {

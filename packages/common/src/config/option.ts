@@ -1,6 +1,8 @@
 // One declaration of an option gives its flag, its environment variable, its check, its type and its help text.
 
 import {
+  type Address,
+  addressKind,
   bytesKind,
   choiceKind,
   durationKind,
@@ -58,6 +60,9 @@ export const option = {
 
   money: <const A extends About<bigint> & MoneyRules>(about: A): Option<ValueOf<bigint, A>> =>
     declare(moneyKind(about), about),
+
+  /** "host:port". */
+  address: <const A extends About<Address>>(about: A): Option<ValueOf<Address, A>> => declare(addressKind(), about),
 
   /** False when it is not given, unless a fallback says otherwise; `--no-name` turns it off. */
   flag: (about: Omit<About<boolean>, "optional">): Option<boolean> =>
