@@ -63,6 +63,14 @@ describe("seal", () => {
     );
   });
 
+  test("a signature that lacks its last zero byte is not taken for the one that was verified", () => {
+    let signed = seal("mark", Uint8Array.of(0), registry);
+    for (let nonce = 1; signed.signature[63] !== 0; nonce++) signed = seal("mark", Uint8Array.of(nonce, 1), registry);
+    open("mark", signed, registry.publicKey);
+    const short = { payload: signed.payload, signature: signed.signature.subarray(0, 63) };
+    expect(() => open("mark", short, registry.publicKey)).toThrow("does not verify");
+  });
+
   test("what is too large is refused before it is hashed", () => {
     const payload = new Uint8Array(MAX_SEALED_BYTES + 1);
     const signed = { payload, signature: new Uint8Array(64) };

@@ -1,16 +1,26 @@
+import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { type FaultCode, isFault } from "@godwit/common/fault";
 import type { SignedBytes } from "@godwit/common/lease";
+import {
+  GenesisSchema,
+  GrantSchema,
+  RelinquishTokenSchema,
+  TerminationSchema,
+} from "@godwit/proto/godwit/lineage/v1/lineage";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { ada, bob, INCARNATION, registry, stranger } from "../test/story.ts";
+import { ada, bob, createAgent, INCARNATION, next, registry, stranger } from "../test/story.ts";
 import {
   createGenesis,
   digestOf,
+  digestToBytes,
+  encodeReceipt,
   type Genesis,
   type Grant,
   issueGrant,
   issueTermination,
   issueToken,
+  type Receipt,
   type RelinquishToken,
   readGenesis,
   readGrant,
@@ -19,6 +29,7 @@ import {
   readToken,
   seal,
   type Termination,
+  toProtoPolicy,
 } from "./index.ts";
 
 const u64 = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });
@@ -78,86 +89,148 @@ describe("round trips", () => {
   });
 });
 
-describe("I1: who may extend a lineage", () => {
-  const grant: Grant = {
-    agentId: digestOf(Uint8Array.of(1)),
-    era: 0n,
-    major: 3n,
-    session: { hostId: ada.hostId, bootId: "boot" },
-    incarnation: INCARNATION,
-    issuedAtNs: 5n,
-  };
-  const token: RelinquishToken = {
-    agentId: grant.agentId,
-    era: 0n,
-    major: 3n,
-    handoffId: "handoff",
-    targetHostId: bob.hostId,
-    checkpointDigest: digestOf(Uint8Array.of(2)),
-    tick: 9n,
-  };
+const agentId = digestOf(Uint8Array.of(1));
+const grant: Grant = {
+  agentId,
+  era: 0n,
+  major: 3n,
+  session: { hostId: ada.hostId, bootId: "boot" },
+  incarnation: INCARNATION,
+  issuedAtNs: 5n,
+};
+const token: RelinquishToken = {
+  agentId,
+  era: 0n,
+  major: 3n,
+  handoffId: "handoff",
+  targetHostId: bob.hostId,
+  checkpointDigest: digestOf(Uint8Array.of(2)),
+  tick: 9n,
+};
+const termination: Termination = { agentId, era: 0n, major: 3n, incarnation: INCARNATION, issuedAtNs: 0n };
+const genesis: Genesis = {
+  creatorHostId: ada.hostId,
+  moduleDigest: digestOf(Uint8Array.of(1)),
+  manifestDigest: digestOf(Uint8Array.of(2)),
+  incarnation: INCARNATION,
+  nonce: new Uint8Array(16),
+  recoveryPolicy: "strict",
+  name: "survivor",
+};
 
+describe("I1: who may extend a lineage", () => {
   test("a grant that somebody else than the registry signed is refused", () => {
     expect(() => readGrant(issueGrant(grant, stranger), registry.publicKey)).toThrow("the signature of the grant");
   });
 
-  test("GH: a token that somebody else than the source signed is refused", () => {
+  test("a token that somebody else than the source signed is refused", () => {
     expect(() => readToken(issueToken(token, bob.signer), ada.hostId)).toThrow("the signature of the token");
     expect(() => readToken(issueToken(token, ada.signer), "nobody")).toThrow("no Ed25519 peer id");
   });
 
   test("a termination that somebody else than the registry signed is refused", () => {
-    const termination = { agentId: grant.agentId, era: 0n, major: 3n, incarnation: INCARNATION, issuedAtNs: 0n };
     const forged = issueTermination(termination, stranger);
     expect(() => readTermination(forged, registry.publicKey)).toThrow("the signature of the termination");
   });
-
-  test.for<[string, Partial<Grant>]>([
-    ["an agent id of another form", { agentId: "ABC" }],
-    ["a negative major", { major: -1n }],
-    ["an era beyond 64 bits", { era: 2n ** 64n }],
-    ["a host id that is none", { session: { hostId: "host", bootId: "boot" } }],
-    ["an empty boot id", { session: { hostId: ada.hostId, bootId: "" } }],
-    ["an incarnation with a line break", { incarnation: "a\nb" }],
-  ])("a grant with %s is not issued", ([, wrong]) => {
-    expect(() => issueGrant({ ...grant, ...wrong }, registry)).toThrow("the grant is not valid");
-  });
-
-  test.for<[string, Partial<RelinquishToken>]>([
-    ["no handoff id", { handoffId: "" }],
-    ["no target", { targetHostId: "" }],
-    ["half a digest", { checkpointDigest: "abcd" }],
-    ["a negative tick", { tick: -1n }],
-  ])("a token with %s is not issued", ([, wrong]) => {
-    expect(() => issueToken({ ...token, ...wrong }, ada.signer)).toThrow("the relinquish token is not valid");
-  });
 });
 
-describe("a genesis", () => {
-  const genesis: Genesis = {
-    creatorHostId: ada.hostId,
-    moduleDigest: digestOf(Uint8Array.of(1)),
-    manifestDigest: digestOf(Uint8Array.of(2)),
-    incarnation: INCARNATION,
-    nonce: new Uint8Array(16),
-    recoveryPolicy: "strict",
-    name: "survivor",
-  };
+describe("what says nothing sensible is neither signed nor believed, whoever signed it", () => {
+  const readSealedGrant = (payload: Uint8Array) => readGrant(seal("grant", payload, registry), registry.publicKey);
+  const readSealedToken = (payload: Uint8Array) => readToken(seal("token", payload, ada.signer), ada.hostId);
+  const readSealedTermination = (payload: Uint8Array) =>
+    readTermination(seal("termination", payload, registry), registry.publicKey);
 
-  test("another nonce gives another agent", () => {
-    const other = createGenesis({ ...genesis, nonce: new Uint8Array(16).fill(1) });
-    expect(other.agentId).not.toBe(createGenesis(genesis).agentId);
+  test.for<[string, Partial<Grant>]>([
+    ["the agent id", { agentId: "ABC" }],
+    ["the host id", { session: { hostId: "host", bootId: "boot" } }],
+    ["the boot id", { session: { hostId: ada.hostId, bootId: "" } }],
+    ["the incarnation", { incarnation: "a\nb" }],
+  ])("a grant: %s", ([what, wrong]) => {
+    expect(() => issueGrant({ ...grant, ...wrong }, registry)).toThrow(`the grant is not valid: ${what}`);
+    const message = create(GrantSchema, { ...grant, ...wrong });
+    expect(() => readSealedGrant(toBinary(GrantSchema, message))).toThrow(`the grant is not valid: ${what}`);
+  });
+
+  test.for<[string, Partial<Omit<RelinquishToken, "checkpointDigest">>]>([
+    ["the agent id", { agentId: "ABC" }],
+    ["the handoff id", { handoffId: "x".repeat(129) }],
+    ["the target's host id", { targetHostId: "" }],
+  ])("a token: %s", ([what, wrong]) => {
+    const refusal = `the relinquish token is not valid: ${what}`;
+    expect(() => issueToken({ ...token, ...wrong }, ada.signer)).toThrow(refusal);
+    const checkpointDigest = digestToBytes(token.checkpointDigest);
+    const message = create(RelinquishTokenSchema, { ...token, ...wrong, checkpointDigest });
+    expect(() => readSealedToken(toBinary(RelinquishTokenSchema, message))).toThrow(refusal);
+  });
+
+  test("a token: the checkpoint's digest", () => {
+    expect(() => issueToken({ ...token, checkpointDigest: "abcd" }, ada.signer)).toThrow("digest is malformed");
+    const message = create(RelinquishTokenSchema, { ...token, checkpointDigest: new Uint8Array(31) });
+    expect(() => readSealedToken(toBinary(RelinquishTokenSchema, message))).toThrow("digest is malformed");
+  });
+
+  test.for<[string, Partial<Termination>]>([
+    ["the agent id", { agentId: "ABC" }],
+    ["the incarnation", { incarnation: "" }],
+  ])("a termination: %s", ([what, wrong]) => {
+    expect(() => issueTermination({ ...termination, ...wrong }, registry)).toThrow(what);
+    const message = create(TerminationSchema, { ...termination, ...wrong });
+    expect(() => readSealedTermination(toBinary(TerminationSchema, message))).toThrow(`of its termination, ${what}`);
+  });
+
+  test("numbers that do not fit the wire are not signed", () => {
+    for (const wrong of [{ major: -1n }, { era: 2n ** 64n }, { issuedAtNs: 2n ** 63n }]) {
+      expect(() => issueGrant({ ...grant, ...wrong }, registry)).toThrow("the grant is not valid");
+      expect(() => issueTermination({ ...termination, ...wrong }, registry)).toThrow("of its termination");
+    }
+    for (const wrong of [{ major: -1n }, { era: 2n ** 64n }, { tick: -1n }]) {
+      expect(() => issueToken({ ...token, ...wrong }, ada.signer)).toThrow("the relinquish token is not valid");
+    }
+  });
+
+  test("a grant without a session", () => {
+    const message = create(GrantSchema, { agentId, incarnation: INCARNATION });
+    expect(() => readSealedGrant(toBinary(GrantSchema, message))).toThrow("it names no session");
   });
 
   test.for<[string, Partial<Genesis>]>([
-    ["a nonce that can be guessed", { nonce: new Uint8Array(15) }],
-    ["a name that moves the cursor", { name: "a\u001b[2J" }],
-    ["a name without end", { name: "x".repeat(129) }],
-    ["a module digest that is none", { moduleDigest: "00" }],
-    ["a creator that is no host", { creatorHostId: "me" }],
-  ])("with %s is refused", ([, wrong]) => {
-    expect(() => createGenesis({ ...genesis, ...wrong })).toThrow();
+    ["the nonce", { nonce: new Uint8Array(15) }],
+    ["the nonce", { nonce: new Uint8Array(65) }],
+    ["the name has control characters", { name: "a\u001b[2J" }],
+    ["the name has more than 128", { name: "x".repeat(129) }],
+    ["the creator's host id", { creatorHostId: "me" }],
+    ["the incarnation", { incarnation: "" }],
+  ])("a genesis: %s", ([what, wrong]) => {
+    expect(() => createGenesis({ ...genesis, ...wrong })).toThrow(what);
+    expect(() => readGenesis(wireGenesis(wrong))).toThrow(`of its genesis, ${what}`);
   });
+
+  test("a genesis without module, manifest or policy", () => {
+    expect(() => createGenesis({ ...genesis, moduleDigest: "00" })).toThrow("module digest");
+    expect(() => createGenesis({ ...genesis, manifestDigest: "00" })).toThrow("manifest digest");
+    expect(() => readGenesis(wireGenesis({}, { moduleDigest: new Uint8Array(31) }))).toThrow("no module digest");
+    expect(() => readGenesis(wireGenesis({}, { manifestDigest: new Uint8Array() }))).toThrow("no manifest digest");
+    expect(() => readGenesis(wireGenesis({}, { recoveryPolicy: 0 }))).toThrow("no known recovery policy");
+    expect(readGenesis(wireGenesis({})).agentId).toBe(createGenesis(genesis).agentId);
+  });
+
+  test.for<[string, Partial<Receipt>]>([
+    ["the host id", { hostId: "me" }],
+    ["it ends before it begins", { firstTick: 10n }],
+    ["an amount of money", { cost: 2n ** 60n }],
+    ["an amount of money", { pricePerSecond: 2n ** 60n }],
+    ["an amount of money", { budgetAfter: 2n ** 60n }],
+  ])("a receipt: %s", ([what, wrong]) => {
+    const { header } = next(createAgent(ada), { host: ada });
+    const receipt = header.receipts[0] ?? expect.unreachable();
+    expect(readReceipt(encodeReceipt(receipt))).toEqual(receipt);
+    expect(() => readReceipt(encodeReceipt({ ...receipt, ...wrong }))).toThrow(`of a receipt, ${what}`);
+  });
+});
+
+test("another nonce gives another agent", () => {
+  const other = createGenesis({ ...genesis, nonce: new Uint8Array(16).fill(1) });
+  expect(other.agentId).not.toBe(createGenesis(genesis).agentId);
 });
 
 describe("reading is total", () => {
@@ -198,6 +271,22 @@ describe("reading is total", () => {
     expect(() => readTermination(signed, registry.publicKey)).toThrow("of its termination");
   });
 });
+
+/** Bytes of a genesis that createGenesis would not make. */
+function wireGenesis(wrong: Partial<Genesis>, raw: MessageInitShape<typeof GenesisSchema> = {}): Uint8Array {
+  const { creatorHostId, incarnation, nonce, name } = { ...genesis, ...wrong };
+  const message = create(GenesisSchema, {
+    creatorHostId,
+    moduleDigest: digestToBytes(genesis.moduleDigest),
+    manifestDigest: digestToBytes(genesis.manifestDigest),
+    incarnation,
+    nonce,
+    recoveryPolicy: toProtoPolicy("strict"),
+    name,
+    ...raw,
+  });
+  return toBinary(GenesisSchema, message);
+}
 
 /** True when `read` gives a value, or a fault with this code. */
 function faultOf(read: () => unknown, code: FaultCode): boolean {

@@ -131,10 +131,15 @@ describe("EI-3: the spine goes from a checkpoint to genesis, base by base", () =
     expect(() => verifySpine([changed, ...rest], cleoLast.header, key)).toThrow("signature");
   });
 
-  test("an agent that continues with another module is refused", () => {
+  test("one that continues as another agent, or with another module or manifest, is refused", () => {
     const moved = nextHeader(adaTicks[1], { host: bob, term: { era: 0n, major: 1n } });
-    const header = { ...moved, moduleDigest: "ab".repeat(32) };
-    expect(() => verifySpine(signedOf([adaTicks[1], created]), header, key)).toThrow("another module");
+    const other = "ab".repeat(32);
+    const verifies = (wrong: Partial<Header>) =>
+      verifySpine(signedOf([adaTicks[1], created]), { ...moved, ...wrong }, key);
+    expect(verifies({})).toHaveLength(2);
+    expect(() => verifies({ agentId: other })).toThrow("is of another agent");
+    expect(() => verifies({ moduleDigest: other })).toThrow("another module or manifest");
+    expect(() => verifies({ manifestDigest: other })).toThrow("another module or manifest");
   });
 });
 
@@ -257,7 +262,8 @@ describe("a lineage", () => {
     const term = { era: 0n, major: 2n };
     const start = { origin: "recovered", header: { rolledBackFromTick: 20n } } as const;
     const thief = next(bobFirst, { ...start, host: hostFromByte(4), term, ticks: 20n });
-    expect(kindsOf(signedOf([...chain, thief]))).toContain("owners");
+    const { problems } = verifyLineage(signedOf([...chain, thief]), key);
+    expect(problems.some(({ kind, detail }) => kind === "owners" && detail.includes("two hosts"))).toBe(true);
     const restarted = next(cleoLast, { host: { ...cleo, bootId: "boot-later" } });
     expect(kindsOf(signedOf([...chain, restarted]))).toEqual(["owners"]);
     const rebased = next(cleoLast, { host: cleo, header: { base: refOf(adaTicks[1]) } });
