@@ -1,8 +1,8 @@
 // One attempt to hand one agent to one target, as the source sees it: events in, commands out (protocol §6, §7).
 //
 // GH-1  Before "relinquished" is written, whatever fails is undone: with `revert` as soon as begin_handoff may have
-//       happened, and the agent is thawed only when that was answered. Once `write-relinquished` was answered, the agent
-//       thaws only after `resolved: recovered`.
+//       happened, and the agent is thawed only when that was answered. Once `write-relinquished` was commanded, there is no
+//       revert, and the agent thaws only after `resolved: recovered`.
 // GH-2  A failure has its class from here, where one knows what had been sent. After `send-handoff` everything is
 //       ambiguous but a STARTED that fits and a REFUSED.
 // GH-3  The way out of ambiguity, of a REFUSED after the token and of an unanswered revert is `resolve`.
@@ -59,7 +59,7 @@ export type AwaitedOfTarget = "accept" | "prepared" | "started";
 /** The registry's answer to a command of the owner. */
 export type OwnerAnswer =
   | { readonly kind: "applied" }
-  | { readonly kind: "refused"; readonly code: RefusalCode; readonly fault: FaultDetail }
+  | { readonly kind: "refused"; readonly code: RefusalCode }
   | { readonly kind: "unknown" };
 
 export type Resolution =
@@ -75,7 +75,7 @@ export type SourceEvent =
   | { readonly kind: "freeze-failed"; readonly failure: Failure }
   | { readonly kind: "begin-answered"; readonly answer: OwnerAnswer }
   | { readonly kind: "journaled" }
-  /** The token was not written durably, or never signed; it has not left this process. */
+  /** Whether the token was written is not known; it has not left this process. */
   | { readonly kind: "journal-failed"; readonly fault: FaultDetail }
   | { readonly kind: "revert-answered"; readonly answer: OwnerAnswer }
   | { readonly kind: "resolved"; readonly resolution: Resolution }
@@ -229,7 +229,8 @@ function onAnswer(state: SourceState, event: Answer): SourceStep {
       );
     case "journal-failed":
       if (phase.kind !== "relinquishing") throw illegal(state, event);
-      return revert(plan, phase.abandoned ?? ours("fatal-migration", event.fault));
+      // What was being written may be on the disk all the same, so it counts as written (EI-6).
+      return resolve(plan, phase.abandoned ?? ours("fatal-migration", event.fault), { kind: "close-stream" });
     case "revert-answered":
       if (phase.kind !== "reverting") throw illegal(state, event);
       // Refused: the record is not what we believe; unknown: it may still arrive. Either way the registry has to say.
@@ -269,7 +270,9 @@ function begun(plan: SourcePlan, phase: SourcePhase & { kind: "beginning" }, ans
       return revert(plan, abandoned ?? ours("retriable", fault));
     }
     case "refused": {
-      const trouble = abandoned ?? ours(PASSING.has(answer.code) ? "retriable" : "fatal-migration", answer.fault);
+      const reason = `the registry refused begin_handoff (${answer.code})`;
+      const fault: FaultDetail = { code: "MIGRATION_FAILED", agentId: plan.agentId, reason };
+      const trouble = abandoned ?? ours(PASSING.has(answer.code) ? "retriable" : "fatal-migration", fault);
       // A handoff that is in the record already is an earlier one of ours, which nobody reverted.
       return answer.code === "HANDOFF_IN_PROGRESS" ? revert(plan, trouble) : thawed(plan, trouble, undefined);
     }
