@@ -1,0 +1,84 @@
+// Tells the registry the newest checkpoint of each agent that this host runs, many in one call. Only the newest of an agent
+// matters; one whose answer was lost is sent again unless a newer one came.
+
+import { randomUUID } from "node:crypto";
+import type { Clock } from "@godwit/common/clock";
+import { type Checkpoint, refOf } from "@godwit/lineage";
+import type { Logger } from "pino";
+import type { Answer, Authority, SessionView } from "../registry/ports.ts";
+
+export interface HeadReportsParts {
+  readonly authority: Authority;
+  readonly session: SessionView;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly onAnswer: (agentId: string, answer: Answer) => void;
+}
+
+const collectMs = 200;
+const retryMs = 1_000;
+const maxReports = 500;
+
+export class HeadReports {
+  readonly #parts: HeadReportsParts;
+  readonly #waiting = new Map<string, Checkpoint>();
+  #running = new AbortController();
+  #loop: Promise<void> = Promise.resolve();
+
+  constructor(parts: HeadReportsParts) {
+    this.#parts = parts;
+  }
+
+  committed(agentId: string, checkpoint: Checkpoint): void {
+    this.#waiting.set(agentId, checkpoint);
+  }
+
+  async start(): Promise<void> {
+    this.#running = new AbortController();
+    this.#loop = this.#run(this.#running.signal);
+  }
+
+  async stop(): Promise<void> {
+    this.#running.abort();
+    await this.#loop;
+    await this.#flush(); // what was committed last is what another host would recover from
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const done = await this.#flush();
+      await this.#parts.clock.sleep(done ? collectMs : retryMs, signal).catch(() => {});
+    }
+  }
+
+  /** False when something has to be sent again. */
+  async #flush(): Promise<boolean> {
+    const session = this.#parts.session.current;
+    if (session === undefined || this.#waiting.size === 0) return true;
+    const batch = [...this.#waiting].slice(0, maxReports);
+    for (const [agentId] of batch) this.#waiting.delete(agentId);
+    const answers = await this.#parts.authority.reportHeads(
+      session,
+      batch.map(([agentId, checkpoint]) => {
+        const { era, major } = ownTerm(checkpoint);
+        return { commandId: randomUUID(), agentId, era, major, ref: refOf(checkpoint), head: checkpoint.signed };
+      }),
+    );
+    let done = true;
+    batch.forEach(([agentId, checkpoint], index) => {
+      const answer = answers[index];
+      if (answer === undefined || answer.kind === "unknown") {
+        if (!this.#waiting.has(agentId)) this.#waiting.set(agentId, checkpoint);
+        done = false;
+      } else {
+        this.#parts.onAnswer(agentId, answer);
+      }
+    });
+    return done;
+  }
+}
+
+/** A checkpoint that is reported as a head was written under the reporter's own major. */
+function ownTerm({ header }: Checkpoint): { readonly era: bigint; readonly major: bigint } {
+  return { era: header.era, major: header.major };
+}

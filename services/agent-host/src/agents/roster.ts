@@ -1,0 +1,384 @@
+// Every agent of this host: those that it runs, each under a supervisor, and those of which it only holds checkpoints.
+//
+// GA-5  After a start nothing ticks from disk alone: each agent that the journal does not call a replica is looked at
+//       through the registry first.
+// §8    What is held and not run is announced; an offer of the registry makes a holder recover.
+
+import { randomBytes, randomUUID } from "node:crypto";
+import type { Clock, Random } from "@godwit/common/clock";
+import { Fault } from "@godwit/common/fault";
+import { MAX_MICROCENTS } from "@godwit/common/money";
+import { type Checkpoint, createGenesis, digestOf, type Signer, writeCheckpoint } from "@godwit/lineage";
+import {
+  type AgentInstance,
+  type Capability,
+  declaredCapabilities,
+  missingCapabilities,
+  parseManifest,
+  type Sandbox,
+} from "@godwit/sandbox";
+import type { Logger } from "pino";
+import type { Authority } from "../registry/ports.ts";
+import type { SessionKeeper } from "../registry/session-keeper.ts";
+import type { DataDirectory, JournalEntry, StoredAgent } from "../storage/index.ts";
+import { LogBook } from "./log-book.ts";
+import { type AgentIdentity, Supervisor, type SupervisorRules, type TickOutcome } from "./supervisor.ts";
+import { Tenancy } from "./tenancy.ts";
+
+export interface RosterParts {
+  readonly authority: Authority;
+  readonly keeper: SessionKeeper;
+  readonly storage: DataDirectory;
+  readonly sandbox: Sandbox;
+  readonly signer: Signer;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly price: () => bigint;
+  /** A running agent has a new checkpoint: it is reported and replicated. */
+  readonly onCommitted: (agentId: string, checkpoint: Checkpoint) => void;
+  /** What is held and not run changed: it is announced. */
+  readonly onHeldChanged: (agentId: string) => void;
+  readonly onTick: (outcome: TickOutcome["kind"], elapsedNs: bigint | undefined) => void;
+}
+
+export interface RosterRules {
+  readonly hostId: string;
+  readonly capabilities: ReadonlySet<Capability>;
+  readonly maxMemoryBytes: number;
+  readonly trustDataLock: boolean;
+  readonly supervisor: SupervisorRules;
+  /** How long `run` and `recover` wait for the registry before they answer with what there is. */
+  readonly settleWithinMs: number;
+}
+
+export interface RunSpec {
+  readonly name: string;
+  readonly manifest: Uint8Array;
+  readonly module: Uint8Array;
+  readonly budget: bigint;
+}
+
+const nameRule = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
+const maxLogBooks = 20_000;
+
+export class Roster {
+  readonly #parts: RosterParts;
+  readonly #rules: RosterRules;
+  readonly #running = new Map<string, Supervisor>();
+  readonly #logs = new Map<string, LogBook>();
+  #stopping = new AbortController();
+
+  constructor(parts: RosterParts, rules: RosterRules) {
+    this.#parts = parts;
+    this.#rules = rules;
+  }
+
+  get supervisors(): Iterable<Supervisor> {
+    return this.#running.values();
+  }
+
+  get size(): number {
+    return this.#running.size;
+  }
+
+  supervisor(agentId: string): Supervisor | undefined {
+    return this.#running.get(agentId);
+  }
+
+  /** The agent's full id from it or a unique prefix. Throws Fault AGENT_UNKNOWN or AMBIGUOUS_ID. */
+  find(prefix: string): string {
+    if (prefix === "")
+      throw new Fault({ code: "INVALID_ARGUMENT", field: "agent id", reason: "give an id or a prefix" });
+    if (this.#parts.storage.agent(prefix) !== undefined) return prefix;
+    const matches = this.#parts.storage
+      .agents()
+      .map(({ agentId }) => agentId)
+      .filter((agentId) => agentId.startsWith(prefix));
+    const [first] = matches;
+    if (first === undefined) throw new Fault({ code: "AGENT_UNKNOWN", agentId: prefix });
+    if (matches.length > 1) throw new Fault({ code: "AMBIGUOUS_ID", prefix, matches: matches.slice(0, 10) });
+    return first;
+  }
+
+  logs(agentId: string): LogBook {
+    const known = this.#logs.get(agentId);
+    if (known !== undefined) return known;
+    if (this.#logs.size >= maxLogBooks) {
+      const idle = [...this.#logs.keys()].find((id) => !this.#running.has(id));
+      if (idle !== undefined) this.#logs.delete(idle);
+    }
+    const book = new LogBook(this.#parts.clock);
+    this.#logs.set(agentId, book);
+    return book;
+  }
+
+  async start(): Promise<void> {
+    this.#stopping = new AbortController();
+    const { keeper, storage } = this.#parts;
+    keeper.on("void", () => {
+      for (const supervisor of this.#running.values()) supervisor.sessionVoid();
+    });
+    keeper.on("live", () => this.#nudgeAll());
+    keeper.on("opened", () => {
+      this.#nudgeAll();
+      for (const { agentId } of storage.agents()) this.#parts.onHeldChanged(agentId);
+    });
+    for (const agent of storage.agents()) {
+      if (!isAtRest(agent.journal)) await this.#supervise(agent); // GA-5
+    }
+  }
+
+  /** Last checkpoints, then every loop ends. The session is still open, so that others learn of them. */
+  async stop(): Promise<void> {
+    this.#stopping.abort(new Fault({ code: "SHUTTING_DOWN" }));
+    const supervisors = [...this.#running.values()];
+    await Promise.all(
+      supervisors.map((supervisor) =>
+        supervisor
+          .lastCheckpoint()
+          .catch((err: unknown) => this.#parts.logger.error({ err }, "no last checkpoint before the stop")),
+      ),
+    );
+    await Promise.all(supervisors.map((supervisor) => supervisor.end()));
+    this.#running.clear();
+  }
+
+  /** Begins a new agent. Nothing of it is kept when it is refused. */
+  async run(spec: RunSpec, signal: AbortSignal): Promise<string> {
+    const { storage, keeper, signer, clock } = this.#parts;
+    const session = keeper.current;
+    if (session === undefined) throw new Fault({ code: "SESSION_NOT_OPEN", reason: keeper.trouble ?? "none" });
+    const { identity, state } = await this.#beginning(spec, signal);
+
+    const { bytes: genesis, agentId } = createGenesis({
+      creatorHostId: this.#rules.hostId,
+      moduleDigest: identity.moduleDigest,
+      manifestDigest: identity.manifestDigest,
+      incarnation: session.incarnation,
+      nonce: randomBytes(16),
+      recoveryPolicy: identity.manifest.recoveryPolicy,
+      name: spec.name,
+    });
+    const first = writeCheckpoint(
+      {
+        agentId,
+        era: session.counter,
+        major: 0n,
+        generation: keeper.generation,
+        tick: 0n,
+        moduleDigest: identity.moduleDigest,
+        manifestDigest: identity.manifestDigest,
+        previous: undefined,
+        base: undefined,
+        budget: spec.budget,
+        pricePerSecond: this.#parts.price(),
+        remainder: 0n,
+        receipts: [],
+        grant: undefined,
+        genesis,
+        origin: "created",
+        rolledBackFromTick: undefined,
+        writtenAtNs: BigInt(clock.now().getTime()) * 1_000_000n,
+      },
+      state,
+      signer,
+    );
+    await storage.putBlob(spec.module);
+    await storage.putBlob(spec.manifest);
+    await storage.commit({
+      agentId,
+      agent: { name: spec.name, moduleDigest: identity.moduleDigest, manifestDigest: identity.manifestDigest },
+      checkpoint: first,
+      journal: { phase: "acquiring", commandId: randomUUID(), bootId: session.id.bootId },
+    });
+    const agent = this.#stored(agentId);
+    await this.#supervise(agent);
+    await this.#settled(agentId, signal);
+    return agentId;
+  }
+
+  /** Makes this host recover an agent of which it holds a checkpoint: an offer, or an operator's word. */
+  async recover(agentId: string, signal: AbortSignal): Promise<void> {
+    const running = this.#running.get(agentId);
+    if (running !== undefined) {
+      running.tenancy.asked = true;
+      running.nudge();
+      return await this.#settled(agentId, signal);
+    }
+    const agent = this.#stored(agentId);
+    if (agent.journal.phase === "terminated") throw new Fault({ code: "TERMINATED", agentId });
+    const identity = await this.#identity(agent);
+    const missing = missingCapabilities(identity.manifest, this.#rules.capabilities);
+    if (missing.length > 0) throw new Fault({ code: "CAPABILITY_MISSING", missing });
+    const supervisor = this.#make(agent, identity);
+    supervisor.tenancy.asked = true;
+    this.#begin(supervisor);
+    await this.#settled(agentId, signal);
+    if (supervisor.tenancy.tenure.kind !== "RETIRED") return;
+    const record = supervisor.tenancy.lastRecord;
+    const owner = record?.owner === undefined ? "nobody" : record.owner.hostId;
+    throw new Fault({ code: "OWNER_ALIVE", agentId, owner });
+  }
+
+  /** Puts an agent that came in, and that the registry has granted, under a supervisor that ticks at once. */
+  adopt(
+    incoming: { readonly tenancy: Tenancy; readonly identity: AgentIdentity },
+    ready: {
+      readonly checkpoint: Checkpoint;
+      readonly instance: AgentInstance;
+      readonly receipts: readonly Uint8Array[];
+    },
+  ): void {
+    this.#begin(this.#superviseWith(incoming.tenancy, incoming.identity), ready);
+  }
+
+  /** A tenancy for an agent that is about to come in; nothing runs yet. */
+  tenancy(agentId: string, journal: JournalEntry): Tenancy {
+    const { authority, keeper, storage, signer, logger } = this.#parts;
+    return new Tenancy(
+      { agentId, authority, keeper, storage, signer, logger },
+      { trustDataLock: this.#rules.trustDataLock },
+      journal,
+    );
+  }
+
+  /** What a manifest and a module digest make of an agent. Throws Fault MANIFEST_INVALID. */
+  identify(agent: { agentId: string; name: string; moduleDigest: string; manifestBytes: Uint8Array }): AgentIdentity {
+    const manifest = parseManifest(agent.manifestBytes);
+    return {
+      ...agent,
+      manifest,
+      manifestDigest: digestOf(agent.manifestBytes),
+      capabilities: declaredCapabilities(manifest),
+    };
+  }
+
+  async #beginning(spec: RunSpec, signal: AbortSignal): Promise<{ identity: AgentIdentity; state: Uint8Array }> {
+    const { name, budget } = spec;
+    if (!nameRule.test(name)) {
+      const reason = "give 1 to 63 letters, digits, '-', '_' or '.', the first a letter or digit";
+      throw new Fault({ code: "INVALID_ARGUMENT", field: "name", reason });
+    }
+    if (budget < 0n || budget > MAX_MICROCENTS) {
+      throw new Fault({ code: "BUDGET_INVALID", reason: `give 0 to ${MAX_MICROCENTS} microcents` });
+    }
+    const moduleDigest = digestOf(spec.module);
+    const identity = this.identify({ agentId: "new", name, moduleDigest, manifestBytes: spec.manifest });
+    this.checkRunnable(identity);
+    const { sandbox } = this.#parts;
+    const module = await sandbox.compile(spec.module, identity.capabilities);
+    const instance = await sandbox.start({
+      agentId: name,
+      module,
+      capabilities: identity.capabilities,
+      ...memoryLimit(identity),
+      state: undefined,
+      signal,
+    });
+    const state = instance.initialState;
+    await instance.stop();
+    return { identity, state };
+  }
+
+  /** Throws Fault for what this host lacks. */
+  checkRunnable({ manifest }: AgentIdentity): void {
+    const missing = missingCapabilities(manifest, this.#rules.capabilities);
+    if (missing.length > 0) throw new Fault({ code: "CAPABILITY_MISSING", missing });
+    const needed = manifest.resourceLimits.maxMemoryBytes ?? 0;
+    if (needed > this.#rules.maxMemoryBytes) {
+      throw new Fault({ code: "MEMORY_TOO_LARGE", needed, limit: this.#rules.maxMemoryBytes });
+    }
+  }
+
+  async #supervise(agent: StoredAgent): Promise<void> {
+    try {
+      this.#begin(this.#make(agent, await this.#identity(agent)));
+    } catch (err) {
+      // A damaged manifest or module costs this agent, not the host: its checkpoints stay as they are.
+      this.#parts.logger.error({ err, agentId: agent.agentId }, "agent cannot be run here");
+    }
+  }
+
+  #make(agent: StoredAgent, identity: AgentIdentity): Supervisor {
+    return this.#superviseWith(this.tenancy(agent.agentId, agent.journal), identity);
+  }
+
+  #superviseWith(tenancy: Tenancy, identity: AgentIdentity): Supervisor {
+    const { keeper, storage, sandbox, signer, clock, random, logger, price, onCommitted, onTick } = this.#parts;
+    return new Supervisor(
+      {
+        tenancy,
+        keeper,
+        storage,
+        sandbox,
+        signer,
+        hostId: this.#rules.hostId,
+        logs: this.logs(identity.agentId),
+        clock,
+        random,
+        logger,
+        price,
+        onCommitted,
+        onTick,
+        onEnded: (agentId) => {
+          this.#running.delete(agentId);
+          this.#parts.onHeldChanged(agentId);
+        },
+      },
+      this.#rules.supervisor,
+      identity,
+    );
+  }
+
+  #begin(supervisor: Supervisor, ready?: Parameters<Supervisor["start"]>[0]): void {
+    const { agentId } = supervisor.identity;
+    if (this.#running.has(agentId)) throw new Fault({ code: "AGENT_EXISTS", agentId });
+    this.#running.set(agentId, supervisor);
+    this.#parts.onHeldChanged(agentId);
+    supervisor.start(ready);
+  }
+
+  async #identity(agent: StoredAgent): Promise<AgentIdentity> {
+    const { agentId, name, moduleDigest } = agent;
+    const manifestBytes = await this.#parts.storage.getBlob(agent.manifestDigest);
+    if (manifestBytes === undefined)
+      throw new Fault({ code: "MANIFEST_INVALID", reason: "it is not in the data directory" });
+    return this.identify({ agentId, name, moduleDigest, manifestBytes });
+  }
+
+  #stored(agentId: string): StoredAgent {
+    const agent = this.#parts.storage.agent(agentId);
+    if (agent === undefined) throw new Fault({ code: "AGENT_UNKNOWN", agentId });
+    return agent;
+  }
+
+  /** Waits until the agent ticks or is somebody else's; a registry that takes longer is waited for in the background. */
+  async #settled(agentId: string, signal: AbortSignal): Promise<void> {
+    const supervisor = this.#running.get(agentId);
+    if (supervisor === undefined) return;
+    const enough = new AbortController();
+    const either = AbortSignal.any([signal, this.#stopping.signal, enough.signal]);
+    const timer = this.#parts.clock.sleep(this.#rules.settleWithinMs, either).then(
+      () => enough.abort(),
+      () => {},
+    );
+    await supervisor.untilSettled(either).catch(() => {});
+    enough.abort();
+    await timer;
+  }
+
+  #nudgeAll(): void {
+    for (const supervisor of this.#running.values()) supervisor.nudge();
+  }
+}
+
+/** Held and not run, or over: nothing is asked about it at a start but what an announcement answers. */
+function isAtRest(journal: JournalEntry): boolean {
+  return journal.phase === "replica" || journal.phase === "retired" || journal.phase === "terminated";
+}
+
+function memoryLimit({ manifest }: AgentIdentity): { memoryLimitBytes?: number } {
+  const { maxMemoryBytes } = manifest.resourceLimits;
+  return maxMemoryBytes === undefined ? {} : { memoryLimitBytes: maxMemoryBytes };
+}

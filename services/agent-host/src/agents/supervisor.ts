@@ -1,0 +1,532 @@
+// One agent on this host: the same for one that was started here and for one that came in.
+//
+// Everything that touches the agent is a turn, and turns run one at a time: a tick, a checkpoint, a freeze, a stop. A tick
+// that costs too much, fails, or outlives its lease leaves the state before it.
+//
+// GA-2   The tenure is asked before a tick, and again before its result becomes the agent's state or a line of its log.
+// GA-4   In doubt it asks the registry, in its own loop, with back-off, for as long as it takes (outcome `recovering`).
+// EI-2   After a doubt it goes on from the newest committed checkpoint that the registry granted, never from memory.
+// §11    Five failed ticks in a row release it (failed); a budget that ends releases it (unfunded).
+
+import type { Clock, Random } from "@godwit/common/clock";
+import { Fault } from "@godwit/common/fault";
+import type { RetiredReason, Tenure } from "@godwit/common/lease";
+import { type Checkpoint, encodeReceipt, refOf, type Signer } from "@godwit/lineage";
+import type { AgentInstance, Capability, CompiledModule, Manifest, Sandbox } from "@godwit/sandbox";
+import type { Logger } from "pino";
+import type { SessionKeeper } from "../registry/session-keeper.ts";
+import type { DataDirectory } from "../storage/index.ts";
+import { nextCheckpoint } from "./checkpoints.ts";
+import { Exclusive } from "./exclusive.ts";
+import type { LogBook } from "./log-book.ts";
+import { charge, exhaust, type Purse } from "./purse.ts";
+import type { Progress, Tenancy } from "./tenancy.ts";
+
+/** What never changes about an agent. */
+export interface AgentIdentity {
+  readonly agentId: string;
+  readonly name: string;
+  readonly moduleDigest: string;
+  readonly manifestDigest: string;
+  readonly manifestBytes: Uint8Array;
+  readonly manifest: Manifest;
+  readonly capabilities: ReadonlySet<Capability>;
+}
+
+export type TickOutcome =
+  | { readonly kind: "normal" | "more-work" | "discarded" | "recovering" }
+  | { readonly kind: "stopped"; readonly reason: string };
+
+export interface SupervisorRules {
+  readonly tickEveryMs: number;
+  readonly moreWorkEveryMs: number;
+  readonly checkpointEveryMs: number;
+  readonly maxFailedTicks: number;
+  /** Between two looks at the registry while in doubt. */
+  readonly firstRetryMs: number;
+  readonly maxRetryMs: number;
+}
+
+export const defaultSupervisorRules: SupervisorRules = {
+  tickEveryMs: 1_000,
+  moreWorkEveryMs: 10,
+  checkpointEveryMs: 5_000,
+  maxFailedTicks: 5,
+  firstRetryMs: 250,
+  maxRetryMs: 5_000,
+};
+
+export interface SupervisorParts {
+  readonly tenancy: Tenancy;
+  readonly keeper: SessionKeeper;
+  readonly storage: DataDirectory;
+  readonly sandbox: Sandbox;
+  readonly signer: Signer;
+  readonly hostId: string;
+  readonly logs: LogBook;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** Microcents a second, as it is now. */
+  readonly price: () => bigint;
+  readonly onCommitted: (agentId: string, checkpoint: Checkpoint) => void;
+  readonly onTick: (outcome: TickOutcome["kind"], elapsedNs: bigint | undefined) => void;
+  /** It ended here: retired, terminated, or released. */
+  readonly onEnded: (agentId: string) => void;
+}
+
+const asleep = Number.POSITIVE_INFINITY;
+/** Receipts that one checkpoint can carry; a price that changes more often makes a checkpoint (lineage, MAX_RECEIPTS). */
+const maxReceiptsBetween = 12;
+const maxWalletReceipts = 256;
+
+export class Supervisor {
+  readonly identity: AgentIdentity;
+  readonly tenancy: Tenancy;
+  readonly #parts: SupervisorParts;
+  readonly #rules: SupervisorRules;
+  readonly #turns = new Exclusive();
+  readonly #running = new AbortController();
+  #loop: Promise<void> = Promise.resolve();
+  #wake = new AbortController();
+  #instance: AgentInstance | undefined;
+  #state: Uint8Array = new Uint8Array(0);
+  #tick = 0n;
+  #purse: Purse = { budget: 0n, remainder: 0n, receipts: [] };
+  #walletReceipts: readonly Uint8Array[] = [];
+  #latest: Checkpoint | undefined;
+  #checkpointAtMs = 0;
+  #lastTickEndedAtMs = 0;
+  #failures = 0;
+  #looks = 0;
+  #outcome: TickOutcome = { kind: "recovering" };
+  #reason = "";
+  /** A release that was asked for and is not done: it is sent again once the agent is ours again. */
+  #wish: RetiredReason | "terminated" | undefined;
+  readonly #settled = new Set<() => void>();
+
+  constructor(parts: SupervisorParts, rules: SupervisorRules, identity: AgentIdentity) {
+    this.#parts = parts;
+    this.#rules = rules;
+    this.identity = identity;
+    this.tenancy = parts.tenancy;
+    const { journal } = parts.tenancy;
+    if (journal.phase === "giving-up") {
+      this.#wish = journal.command === "terminate" ? "terminated" : ((journal.reason ?? "stopped") as RetiredReason);
+    }
+  }
+
+  get tick(): bigint {
+    return this.#tick;
+  }
+  get budget(): bigint {
+    return this.#purse.budget;
+  }
+  get state(): Uint8Array {
+    return this.#state;
+  }
+  get latest(): Checkpoint | undefined {
+    return this.#latest;
+  }
+  get outcome(): TickOutcome {
+    return this.#outcome;
+  }
+  get failures(): number {
+    return this.#failures;
+  }
+  get lastTickEndedAtMs(): number {
+    return this.#lastTickEndedAtMs;
+  }
+  get receipts(): readonly Uint8Array[] {
+    return this.#walletReceipts;
+  }
+  /** What it waits for, for people; empty while it ticks. */
+  get reason(): string {
+    return this.#reason;
+  }
+
+  /** Begins the loop. `ready`: an instance that stands already, at the state of the checkpoint that was granted. */
+  start(ready?: {
+    readonly checkpoint: Checkpoint;
+    readonly instance: AgentInstance;
+    receipts: readonly Uint8Array[];
+  }): void {
+    if (ready !== undefined) {
+      this.#stand(ready.checkpoint, ready.instance);
+      this.#walletReceipts = ready.receipts;
+    }
+    this.#loop = this.#run(this.#running.signal);
+  }
+
+  /** Ends the loop where it is: no release, no checkpoint. */
+  async end(): Promise<void> {
+    this.#running.abort(new Fault({ code: "SHUTTING_DOWN" }));
+    await this.#loop;
+    await this.#turns.run(async () => this.#dropInstance());
+  }
+
+  /** A last checkpoint before the host stops, when it still may. */
+  async lastCheckpoint(): Promise<void> {
+    await this.#turns.run(async () => {
+      if (this.tenancy.mayTick().kind === "may" && this.#instance !== undefined) await this.#checkpoint();
+    });
+  }
+
+  /** Makes a waiting loop look again now: the session changed, a handoff ended, somebody asked. */
+  nudge(): void {
+    this.#looks = 0;
+    this.#wake.abort();
+  }
+
+  sessionVoid(): void {
+    this.tenancy.sessionVoid();
+    this.nudge();
+  }
+
+  /** Work that must not meet a tick; used by the migration of this agent. */
+  exclusively<T>(work: () => Promise<T>): Promise<T> {
+    return this.#turns.run(work);
+  }
+
+  /** Finishes the tick under way and commits the final checkpoint (§6). Throws Fault when this host may not. */
+  async freeze(handoffId: string): Promise<Checkpoint> {
+    return await this.#turns.run(async () => {
+      this.#mustBeOurs();
+      const checkpoint = await this.#checkpoint();
+      this.tenancy.freeze(handoffId);
+      this.#reason = "handing over";
+      return checkpoint;
+    });
+  }
+
+  /** Resolves when the doubt is over: ticking here again, or somebody else's. */
+  untilSettled(signal: AbortSignal): Promise<Tenure> {
+    const decided = (): boolean => {
+      const { kind } = this.tenancy.tenure;
+      return (
+        kind === "RETIRED" ||
+        (kind === "ACTIVE_OWNER" && this.#instance !== undefined && this.tenancy.mayTick().kind === "may")
+      );
+    };
+    return new Promise((resolve, reject) => {
+      if (decided()) return resolve(this.tenancy.tenure);
+      const look = (): void => {
+        if (!decided()) return;
+        done();
+        resolve(this.tenancy.tenure);
+      };
+      const onAbort = (): void => {
+        done();
+        reject(signal.reason);
+      };
+      const done = (): void => {
+        this.#settled.delete(look);
+        signal.removeEventListener("abort", onAbort);
+      };
+      this.#settled.add(look);
+      if (signal.aborted) onAbort();
+      else signal.addEventListener("abort", onAbort, { once: true });
+    });
+  }
+
+  /** An operator's stop: a checkpoint, then `release` (stopped), or `terminate`. Throws Fault when it could not be done. */
+  async stop(how: "stopped" | "terminated"): Promise<void> {
+    await this.#turns.run(async () => {
+      this.#mustBeOurs();
+      this.#wish = how;
+      await this.#giveUp(how);
+    });
+    this.nudge();
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    let delayMs = 0;
+    while (!signal.aborted) {
+      await this.#pause(delayMs, signal);
+      if (signal.aborted) return;
+      try {
+        delayMs = await this.#turns.run(() => this.#turn(signal));
+      } catch (cause) {
+        if (signal.aborted) return;
+        this.#parts.logger.error({ agentId: this.identity.agentId, err: cause }, "turn failed");
+        this.#reason = cause instanceof Error ? cause.message : String(cause);
+        delayMs = this.#backOffMs();
+      }
+      for (const look of this.#settled) look();
+      if (this.tenancy.tenure.kind === "RETIRED") {
+        this.#dropInstance();
+        this.#parts.onEnded(this.identity.agentId);
+        return;
+      }
+    }
+  }
+
+  /** One turn; returns how long to wait for the next. */
+  async #turn(signal: AbortSignal): Promise<number> {
+    const { tenure } = this.tenancy;
+    switch (tenure.kind) {
+      case "RETIRED":
+        return asleep;
+      case "HANDOFF_INITIATED":
+      case "HANDOFF_PENDING":
+        return asleep; // the migration wakes it
+      case "RECOVERY_REQUIRED":
+        return await this.#settle();
+      case "ACTIVE_OWNER":
+        break;
+    }
+    if (!tenure.baseConfirmed && !(await this.tenancy.confirmBase())) {
+      this.#recovering("the base is not confirmed");
+      return this.#backOffMs();
+    }
+    if (this.#instance === undefined) await this.#resume(signal);
+    if (this.#wish !== undefined) {
+      await this.#giveUp(this.#wish);
+      return 0;
+    }
+    if (this.tenancy.mayTick().kind !== "may") {
+      this.#recovering("the lease is not live: waiting for the registry");
+      return this.#rules.firstRetryMs;
+    }
+    this.#looks = 0;
+    return await this.#tickOnce(signal);
+  }
+
+  async #tickOnce(signal: AbortSignal): Promise<number> {
+    const instance = this.#instance;
+    if (instance === undefined) return 0;
+    const price = this.#parts.price();
+    const before = this.#state;
+    const result = await instance.tick(
+      { balanceMicrocents: this.#purse.budget, pricePerSecond: price, receipts: this.#walletReceipts },
+      signal,
+    );
+    this.#lastTickEndedAtMs = this.#parts.clock.monotonicMs();
+    if (result.kind === "failed") return await this.#failed(`${result.reason}: ${result.message}`, result.logs);
+
+    const tick = this.#tick + 1n;
+    const charged = { hostId: this.#parts.hostId, tick, elapsedNs: result.elapsedNs, pricePerSecond: price };
+    const purse = charge(this.#purse, charged);
+    if (this.tenancy.mayTick().kind !== "may") {
+      await instance.restore(before); // GA-2
+      this.#ended({ kind: "discarded" }, result.elapsedNs);
+      return 0;
+    }
+    if (purse === undefined) {
+      await instance.restore(before);
+      this.#tick = tick;
+      this.#purse = exhaust(this.#purse, charged);
+      await this.#giveUp("unfunded");
+      return 0;
+    }
+
+    this.#tick = tick;
+    this.#state = result.state;
+    this.#purse = purse;
+    this.#failures = 0;
+    this.#reason = "";
+    for (const line of result.logs) this.#log("agent", line);
+    this.#ended({ kind: result.moreWork ? "more-work" : "normal" }, result.elapsedNs);
+    if (this.#isCheckpointDue()) await this.#checkpoint();
+    return result.moreWork ? this.#rules.moreWorkEveryMs : this.#rules.tickEveryMs;
+  }
+
+  async #failed(why: string, logs: readonly string[]): Promise<number> {
+    this.#failures += 1;
+    this.#reason = `failed tick ${this.#failures} of ${this.#rules.maxFailedTicks}: ${why}`;
+    // The tick never happened, so its lines are not the agent's: they help its author, and say whose word they are.
+    for (const line of logs) this.#log("host", `from the failed tick: ${line}`);
+    this.#log("host", this.#reason);
+    this.#ended({ kind: "discarded" }, undefined);
+    if (this.#failures < this.#rules.maxFailedTicks) {
+      return Math.min(30_000, this.#rules.tickEveryMs * 2 ** (this.#failures - 1));
+    }
+    await this.#giveUp("failed");
+    return 0;
+  }
+
+  /** GA-4: one look at the registry. */
+  async #settle(): Promise<number> {
+    this.#dropInstance(); // EI-2
+    const progress = await this.tenancy.settle();
+    if (progress.kind === "granted") {
+      this.#looks = 0;
+      this.#log("host", `authority granted: ${this.tenancy.ground?.origin} as major ${this.tenancy.ground?.major}`);
+      return 0;
+    }
+    if (progress.kind === "waiting") {
+      this.#recovering(explain(progress));
+      return this.#backOffMs();
+    }
+    this.#outcome = { kind: "stopped", reason: progress.kind };
+    this.#log(
+      "host",
+      progress.kind === "terminated" ? "terminated" : "another host has the agent, or it waits to be asked",
+    );
+    return asleep;
+  }
+
+  /** EI-2: from the checkpoint that this major started from. */
+  async #resume(signal: AbortSignal): Promise<void> {
+    const { storage } = this.#parts;
+    const base = this.tenancy.ground?.base;
+    const checkpoint = base && (await storage.checkpoint(this.identity.agentId, base.digest));
+    if (checkpoint === undefined) {
+      await this.tenancy.release("cannot-run", undefined);
+      throw new Fault({
+        code: "STATE_INVALID",
+        reason: "the checkpoint that was granted is not in the data directory",
+      });
+    }
+    const module = await this.compile();
+    this.#stand(checkpoint, await this.instantiate(module, checkpoint, signal));
+    this.#walletReceipts = (await storage.receipts(this.identity.agentId, checkpoint.digest)) ?? [];
+  }
+
+  async compile(): Promise<CompiledModule> {
+    const { storage, sandbox } = this.#parts;
+    const bytes = await storage.getBlob(this.identity.moduleDigest);
+    if (bytes === undefined) throw new Fault({ code: "MODULE_INVALID", reason: "it is not in the data directory" });
+    return await sandbox.compile(bytes, this.identity.capabilities);
+  }
+
+  instantiate(module: CompiledModule, checkpoint: Checkpoint, signal: AbortSignal): Promise<AgentInstance> {
+    const { agentId, capabilities, manifest } = this.identity;
+    const memoryLimitBytes = manifest.resourceLimits.maxMemoryBytes;
+    return this.#parts.sandbox.start({
+      agentId,
+      module,
+      capabilities,
+      ...(memoryLimitBytes === undefined ? {} : { memoryLimitBytes }),
+      state: checkpoint.state,
+      signal,
+    });
+  }
+
+  #stand(checkpoint: Checkpoint, instance: AgentInstance): void {
+    this.#dropInstance();
+    this.#instance = instance;
+    this.#latest = checkpoint;
+    this.#state = checkpoint.state;
+    this.#tick = checkpoint.header.tick;
+    this.#purse = { budget: checkpoint.header.budget, remainder: checkpoint.header.remainder, receipts: [] };
+    this.#checkpointAtMs = this.#parts.clock.monotonicMs();
+    this.#lastTickEndedAtMs = this.#checkpointAtMs;
+    this.#failures = 0;
+    this.#reason = "";
+  }
+
+  #isCheckpointDue(): boolean {
+    const { checkpointEveryMs } = this.#rules;
+    const dueAtMs = this.#checkpointAtMs + checkpointEveryMs;
+    return this.#parts.clock.monotonicMs() >= dueAtMs || this.#purse.receipts.length >= maxReceiptsBetween;
+  }
+
+  /** The checkpoint of the present tick: the one that there is, or a new one, durable when this resolves. */
+  async #checkpoint(): Promise<Checkpoint> {
+    const previous = this.#latest;
+    const { ground } = this.tenancy;
+    if (previous === undefined || ground === undefined) throw new TypeError("nothing to go on from");
+    this.#checkpointAtMs = this.#parts.clock.monotonicMs();
+    if (previous.header.tick === this.#tick) return previous; // §2: at most one for a major and tick
+    const { identity, signer, keeper, storage, clock } = { ...this.#parts, identity: this.identity };
+    const { agentId, moduleDigest, manifestDigest } = identity;
+    const checkpoint = nextCheckpoint(
+      {
+        agentId,
+        moduleDigest,
+        manifestDigest,
+        tick: this.#tick,
+        state: this.#state,
+        ...this.#purse,
+        pricePerSecond: this.#purse.receipts.at(-1)?.pricePerSecond ?? this.#parts.price(),
+        generation: keeper.generation,
+        writtenAt: clock.now(),
+      },
+      { previous, ground, signer },
+    );
+    const receipts = checkpoint.header.receipts.map(encodeReceipt);
+    const walletReceipts = [...this.#walletReceipts, ...receipts].slice(-maxWalletReceipts);
+    await storage.commit({ agentId, checkpoint, receipts: walletReceipts });
+    this.#latest = checkpoint;
+    this.#walletReceipts = walletReceipts;
+    this.#purse = { ...this.#purse, receipts: [] };
+    this.#parts.onCommitted(agentId, checkpoint);
+    return checkpoint;
+  }
+
+  async #giveUp(how: RetiredReason | "terminated"): Promise<void> {
+    this.#wish = how;
+    const head = await this.#checkpoint();
+    const answer = how === "terminated" ? await this.tenancy.terminate() : await this.tenancy.release(how, head);
+    if (answer.kind === "applied") {
+      this.#outcome = { kind: "stopped", reason: how };
+      this.#reason = how;
+      this.#log("host", `${how} at tick ${refOf(head).tick}`);
+    } else {
+      this.#recovering(`asked the registry to let it go (${how}); not answered yet`);
+    }
+  }
+
+  #mustBeOurs(): void {
+    const right = this.tenancy.mayTick();
+    const { agentId } = this.identity;
+    if (right.kind === "may" && this.#instance !== undefined) return;
+    if (right.kind === "may-not" && right.because === "lease-lapsed")
+      throw new Fault({ code: "LEASE_EXPIRED", agentId });
+    const { kind } = this.tenancy.tenure;
+    if (kind === "HANDOFF_INITIATED" || kind === "HANDOFF_PENDING") {
+      throw new Fault({ code: "MIGRATION_IN_PROGRESS", agentId });
+    }
+    throw new Fault({ code: "AGENT_NOT_RUNNING", agentId, reason: this.#reason || kind });
+  }
+
+  #recovering(reason: string): void {
+    this.#reason = reason;
+    this.#ended({ kind: "recovering" }, undefined);
+  }
+
+  #ended(outcome: TickOutcome, elapsedNs: bigint | undefined): void {
+    this.#outcome = outcome;
+    this.#parts.onTick(outcome.kind, elapsedNs);
+  }
+
+  #log(origin: "agent" | "host", line: string): void {
+    this.#parts.logs.write({ major: this.tenancy.ground?.major ?? 0n, tick: this.#tick, origin, line });
+  }
+
+  #backOffMs(): number {
+    const capMs = Math.min(this.#rules.maxRetryMs, this.#rules.firstRetryMs * 2 ** Math.min(this.#looks++, 16));
+    return capMs * (0.5 + this.#parts.random() / 2);
+  }
+
+  #dropInstance(): void {
+    const instance = this.#instance;
+    this.#instance = undefined;
+    void instance?.stop().catch((err: unknown) => this.#parts.logger.warn({ err }, "instance not ended"));
+  }
+
+  async #pause(ms: number, signal: AbortSignal): Promise<void> {
+    if (ms <= 0) return;
+    if (this.#wake.signal.aborted) {
+      this.#wake = new AbortController();
+      return;
+    }
+    const either = AbortSignal.any([signal, this.#wake.signal]);
+    await this.#parts.clock.sleep(ms === asleep ? 2 ** 40 : ms, either).catch(() => {});
+    if (this.#wake.signal.aborted) this.#wake = new AbortController();
+  }
+}
+
+function explain(progress: Progress & { kind: "waiting" }): string {
+  const texts: Record<string, string> = {
+    "registry-unreachable": "the registry does not answer: asking again",
+    "no-record": "the registry has no record of it: waiting for an operator",
+    "store-loss": "the registry's store was lost or replaced: waiting for its operator",
+    "divergent-lineage": "two different checkpoints of one tick are known: an operator has to decide",
+    "earlier-session-not-void": "waiting until this host's earlier session has ended",
+    "owner-not-void": "another host owns it",
+    "no-session": "no session with the registry",
+  };
+  return texts[progress.why] ?? `the registry answered ${progress.why}: asking again`;
+}

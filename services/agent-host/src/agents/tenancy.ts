@@ -1,0 +1,468 @@
+// One agent's authority on this host: what the registry granted, what the journal says, and every command that asks for
+// more or gives it back. The only place of the host that talks to the registry about an agent's ownership.
+//
+// The right to tick itself is the pure tenure machine of @godwit/common/lease; what to do in doubt is judge.ts. Callers
+// run these methods one at a time (the supervisor's turn).
+//
+// GA-4  In any doubt: RECOVERY_REQUIRED, and the registry is asked for as long as it takes.
+// GH-1  "relinquished" is in the journal, durable, before the token leaves; a revert is answered before anything ticks.
+// §4    What was sent is in the journal before it is sent, so that a lost answer or a crash can be taken up.
+
+import { randomUUID } from "node:crypto";
+import {
+  type AuthorityRecord,
+  type CheckpointRef,
+  compareCheckpoints,
+  type Doubt,
+  mayTick,
+  type RetiredReason,
+  type SignedBytes,
+  standing,
+  stepTenure,
+  type Tenure,
+  type TenureEvent,
+  type TickRight,
+  untrusted,
+} from "@godwit/common/lease";
+import { type Checkpoint, issueToken, type Origin, refOf, type Signer } from "@godwit/lineage";
+import type { Logger } from "pino";
+import type { Answer, Authority, HeldSession } from "../registry/ports.ts";
+import type { SessionKeeper } from "../registry/session-keeper.ts";
+import type { DataDirectory, JournalEntry } from "../storage/index.ts";
+import { judge, type Verdict, type Wait } from "./judge.ts";
+
+export interface TenancyParts {
+  readonly agentId: string;
+  readonly authority: Authority;
+  readonly keeper: SessionKeeper;
+  readonly storage: DataDirectory;
+  readonly signer: Signer;
+  readonly logger: Logger;
+}
+
+export interface TenancyRules {
+  /** GA-5: this host's data directory is never copied while in use, so its earlier sessions may be closed at once. */
+  readonly trustDataLock: boolean;
+}
+
+/** What the present major stands on; every checkpoint of it says so. */
+export interface Ground {
+  readonly grant: SignedBytes;
+  readonly era: bigint;
+  readonly major: bigint;
+  readonly base: CheckpointRef;
+  readonly origin: Origin;
+  readonly rolledBackFromTick: bigint | undefined;
+}
+
+/** What one look at the registry came to, while in doubt. */
+export type Progress =
+  | { readonly kind: "granted" }
+  | { readonly kind: "waiting"; readonly why: Wait | "no-session" | "no-checkpoint" | Answer["kind"] | string }
+  | { readonly kind: "retired"; readonly record: AuthorityRecord }
+  | { readonly kind: "terminated" };
+
+export class Tenancy {
+  readonly #parts: TenancyParts;
+  readonly #rules: TenancyRules;
+  #tenure: Tenure;
+  #revision = 0n;
+  #ground: Ground | undefined;
+  #journal: JournalEntry;
+  /** The newest record read or answered; for status, never for decisions. */
+  #lastRecord: AuthorityRecord | undefined;
+  /** Offered by the registry, or asked for by an operator. */
+  asked = false;
+
+  constructor(parts: TenancyParts, rules: TenancyRules, journal: JournalEntry) {
+    this.#parts = parts;
+    this.#rules = rules;
+    this.#journal = journal;
+    const relinquished = parts.storage.agent(parts.agentId)?.newestRelinquished;
+    this.#tenure = { ...untrusted, relinquished } as Tenure;
+  }
+
+  get tenure(): Tenure {
+    return this.#tenure;
+  }
+
+  get ground(): Ground | undefined {
+    return this.#ground;
+  }
+
+  get journal(): JournalEntry {
+    return this.#journal;
+  }
+
+  get lastRecord(): AuthorityRecord | undefined {
+    return this.#lastRecord;
+  }
+
+  /** GA-1, GA-2: asked before a tick and again before its result is committed. */
+  mayTick(): TickRight {
+    const session = this.#parts.keeper.current;
+    if (session === undefined) return { kind: "may-not", because: "not-owner" };
+    return mayTick(this.#tenure, this.#parts.keeper.lease, session.id, this.#parts.keeper.reading());
+  }
+
+  doubt(doubt: Doubt): void {
+    this.#step({ kind: "doubt", doubt });
+  }
+
+  /** SL-4: the session is over. What was granted under it is not ours any more until it is recovered. */
+  sessionVoid(): void {
+    if (this.#tenure.kind !== "RETIRED") this.doubt("session-void");
+  }
+
+  /** One look at the registry and one act on what it says. Never throws for what the registry or the network does. */
+  async settle(): Promise<Progress> {
+    const { authority, keeper, storage, agentId } = this.#parts;
+    const session = keeper.current;
+    if (session === undefined) return { kind: "waiting", why: "no-session" };
+    const reading = await authority.read(agentId);
+    if (reading.kind === "record") this.#lastRecord = reading.record;
+    const verdict = judge(reading, {
+      session,
+      journal: this.#journal,
+      relinquished: storage.agent(agentId)?.newestRelinquished,
+      asked: this.asked,
+      mayCloseEarlier: (bootId) => this.#rules.trustDataLock && storage.isOwnSession(bootId),
+    });
+    return await this.#act(session, verdict);
+  }
+
+  async #act(session: HeldSession, verdict: Verdict): Promise<Progress> {
+    switch (verdict.kind) {
+      case "wait":
+        return { kind: "waiting", why: verdict.why };
+      case "acquire":
+        return await this.#acquire(session);
+      case "take-up":
+        return await this.#takeUp(session, verdict.record);
+      case "claim":
+        return await this.#claimAgain(session);
+      case "recover":
+        return await this.#recover(session, verdict.record);
+      case "give-up-again":
+        return await this.#giveUpAgain(session, verdict.record);
+      case "close-earlier":
+        return await this.#closeEarlier(verdict.bootId);
+      case "retire":
+        return await this.#retired(verdict.record, verdict.why);
+      case "terminated":
+        return await this.#terminated(verdict.record);
+    }
+  }
+
+  /** Confirms an unconfirmed base (§4); nothing ticks before it is answered. */
+  async confirmBase(): Promise<boolean> {
+    const { authority, keeper, storage, agentId } = this.#parts;
+    const session = keeper.current;
+    const ground = this.#ground;
+    if (session === undefined || ground === undefined) return false;
+    const checkpoint = await storage.checkpoint(agentId, ground.base.digest);
+    if (checkpoint === undefined) return false;
+    const { era, major, base } = ground;
+    const [answer] = await authority.reportHeads(session, [
+      { commandId: randomUUID(), agentId, era, major, ref: base, head: checkpoint.signed },
+    ]);
+    if (answer?.kind === "refused") this.doubt("lost-grant");
+    if (answer?.kind !== "applied") return false;
+    this.#remember(answer.record);
+    await this.#write({ ...this.#ownerEntry(session, ground) });
+    this.#step({ kind: "base-confirmed" });
+    return true;
+  }
+
+  /** The head may have moved the revision: the record of a report that confirmed nothing keeps it. */
+  reported(answer: Answer): void {
+    if (answer.kind === "applied") this.#lastRecord = answer.record;
+    if (answer.kind !== "refused") return;
+    this.#parts.logger.error({ agentId: this.#parts.agentId, code: answer.code }, "head refused");
+    if (this.#tenure.kind === "ACTIVE_OWNER") {
+      this.doubt(answer.code === "DIVERGENT_LINEAGE" ? "divergent-lineage" : "lost-grant"); // EI-7
+    }
+  }
+
+  freeze(handoffId: string): void {
+    this.#step({ kind: "freeze", handoffId });
+  }
+
+  async beginHandoff(handoff: { handoffId: string; targetHostId: string; head: SignedBytes }): Promise<Answer> {
+    const session = this.#parts.keeper.current;
+    if (session === undefined) return { kind: "unknown", cause: new Error("the session is over") };
+    const answer = await this.#parts.authority.beginHandoff(session, this.#command(), handoff);
+    if (answer.kind === "applied") this.#remember(answer.record);
+    return answer;
+  }
+
+  /** GH-1: the last safe moment is before this. The token leaves only after the journal has it. */
+  async relinquish(handoff: { handoffId: string; targetHostId: string }, frozen: Checkpoint): Promise<SignedBytes> {
+    const { signer, agentId } = this.#parts;
+    const ground = this.#granted();
+    const { era, major } = ground;
+    const checkpointDigest = frozen.digest;
+    const tick = frozen.header.tick;
+    const token = issueToken({ agentId, era, major, ...handoff, checkpointDigest, tick }, signer);
+    const bootId = this.#bootId();
+    // From here on in doubt, not after the write: a write whose outcome is unknown may be on the disk.
+    this.#step({ kind: "relinquished" });
+    await this.#write({ phase: "relinquished", bootId, era, major, ...handoff, token, checkpointDigest, tick });
+    return token;
+  }
+
+  /** `revert_handoff`, on the record as it is now: whether `begin_handoff` arrived is then settled (GH-1). */
+  async revert(): Promise<Answer> {
+    const { authority, keeper, agentId } = this.#parts;
+    const session = keeper.current;
+    if (session === undefined) return { kind: "unknown", cause: new Error("the session is over") };
+    const reading = await authority.read(agentId);
+    if (reading.kind === "unreachable") return { kind: "unknown", cause: reading.cause };
+    if (reading.kind === "no-record") return { kind: "refused", code: "NO_RECORD", record: undefined };
+    this.#revision = reading.record.revision;
+    const answer = await authority.revertHandoff(session, this.#command());
+    if (answer.kind === "applied") {
+      this.#remember(answer.record);
+      this.#step({ kind: "reverted" });
+    }
+    return answer;
+  }
+
+  /** Gives the agent up with its state; `undefined` head: this host cannot run it. */
+  async release(reason: RetiredReason, head: Checkpoint | undefined): Promise<Answer> {
+    return await this.#giveUp({ command: "release", reason }, head);
+  }
+
+  /** Gone for good. */
+  async terminate(): Promise<Answer> {
+    return await this.#giveUp({ command: "terminate" }, undefined);
+  }
+
+  /** The target runs it: the local copy stays as a replica, under a tombstone. */
+  async retireTo(targetHostId: string): Promise<void> {
+    const { era, major } = this.#tenure.kind === "HANDOFF_PENDING" ? this.#tenure.grant : { era: 0n, major: 0n };
+    this.#step({ kind: "retired", why: "migrated" });
+    await this.#write({ phase: "retired", why: "migrated", era, major, targetHostId });
+  }
+
+  /** A claim that was answered: the incoming agent is ours from here (§6). The journal follows with the promotion. */
+  claimed(session: HeldSession, record: AuthorityRecord): JournalEntry {
+    this.#grantedBy(session, record, "migrated");
+    return this.#ownerEntry(session, this.#granted());
+  }
+
+  async #acquire(session: HeldSession): Promise<Progress> {
+    const { authority, storage, agentId } = this.#parts;
+    const head = await storage.latestCheckpoint(agentId);
+    if (head === undefined) return { kind: "waiting", why: "no-checkpoint" };
+    const commandId = this.#commandIdOf("acquiring");
+    const answer = await authority.acquire(session, { commandId, agentId }, head.signed);
+    if (answer.kind === "applied") return await this.#takeUp(session, answer.record);
+    return this.#notDone(answer);
+  }
+
+  async #claimAgain(session: HeldSession): Promise<Progress> {
+    const journal = this.#journal;
+    if (journal.phase !== "claiming") return { kind: "waiting", why: "no claim is open" };
+    // A new session makes a new command; the same session repeats the one that it sent (GH-4).
+    const commandId = journal.bootId === session.id.bootId ? journal.commandId : randomUUID();
+    await this.#write({ ...journal, bootId: session.id.bootId, commandId });
+    const { authority, agentId } = this.#parts;
+    const answer = await authority.claim(session, { commandId, agentId }, journal.token);
+    if (answer.kind === "applied") return await this.#takeUp(session, answer.record);
+    return this.#notDone(answer);
+  }
+
+  async #recover(session: HeldSession, record: AuthorityRecord): Promise<Progress> {
+    const { authority, storage, agentId, logger } = this.#parts;
+    await this.#promoteStaged();
+    // The newest that the record's lineage has. An orphan (§10) is passed over; what diverges is shown, not hidden (EI-11).
+    const refs = await storage.checkpoints(agentId);
+    const ref = refs.find((held) => standing(record.bases, record.head, held) !== "orphan");
+    const head = ref && (await storage.checkpoint(agentId, ref.digest));
+    if (head === undefined) return { kind: "waiting", why: "no-checkpoint" };
+    const commandId = randomUUID();
+    await this.#write({ phase: "recovering", bootId: session.id.bootId, commandId, base: refOf(head) });
+    const answer = await authority.recover(session, { commandId, agentId, revision: record.revision }, head.signed);
+    if (answer.kind === "applied") return await this.#takeUp(session, answer.record);
+    if (answer.kind === "refused") logger.warn({ agentId, code: answer.code }, "recovery refused");
+    return this.#notDone(answer);
+  }
+
+  async #giveUpAgain(session: HeldSession, record: AuthorityRecord): Promise<Progress> {
+    const journal = this.#journal;
+    if (journal.phase !== "giving-up") return { kind: "waiting", why: "nothing was given up" };
+    const head = await this.#parts.storage.latestCheckpoint(this.#parts.agentId);
+    const commandId = journal.bootId === session.id.bootId ? journal.commandId : randomUUID();
+    this.#revision = record.revision;
+    const answer = await this.#sendGiveUp(session, { ...journal, commandId }, head);
+    return answer.kind === "applied" ? await this.#gaveUp(answer.record) : this.#notDone(answer);
+  }
+
+  async #giveUp(
+    what: { readonly command: "release" | "terminate"; readonly reason?: RetiredReason },
+    head: Checkpoint | undefined,
+  ): Promise<Answer> {
+    const session = this.#parts.keeper.current;
+    if (session === undefined) return { kind: "unknown", cause: new Error("the session is over") };
+    const { grant, era, major } = this.#granted();
+    const entry = {
+      phase: "giving-up",
+      bootId: session.id.bootId,
+      commandId: randomUUID(),
+      era,
+      major,
+      grant,
+      ...what,
+    } as const;
+    await this.#write(entry);
+    this.doubt("outcome-unknown"); // it ticks again only after an answered revert or recover
+    const answer = await this.#sendGiveUp(session, entry, head);
+    if (answer.kind === "applied") await this.#gaveUp(answer.record);
+    return answer;
+  }
+
+  async #sendGiveUp(
+    session: HeldSession,
+    entry: JournalEntry & { phase: "giving-up" },
+    head: Checkpoint | undefined,
+  ): Promise<Answer> {
+    const { authority } = this.#parts;
+    const command = { ...this.#command(), commandId: entry.commandId };
+    if (entry.command === "terminate") return await authority.terminate(session, command);
+    return await authority.release(session, command, {
+      reason: (entry.reason ?? "stopped") as RetiredReason,
+      head: head?.signed,
+    });
+  }
+
+  async #gaveUp(record: AuthorityRecord): Promise<Progress> {
+    if (record.terminated !== undefined) return await this.#terminated(record);
+    return await this.#retired(record, "released");
+  }
+
+  async #closeEarlier(bootId: string): Promise<Progress> {
+    try {
+      await this.#parts.keeper.closeEarlier(bootId);
+      return { kind: "waiting", why: "earlier-session-not-void" };
+    } catch (cause) {
+      this.#parts.logger.warn({ err: cause, bootId }, "earlier session not closed");
+      return { kind: "waiting", why: "earlier-session-not-void" };
+    }
+  }
+
+  async #takeUp(session: HeldSession, record: AuthorityRecord): Promise<Progress> {
+    const origins = { acquiring: "created", claiming: "migrated", recovering: "recovered" } as const;
+    const { phase } = this.#journal;
+    const origin =
+      phase === "acquiring" || phase === "claiming" || phase === "recovering" ? origins[phase] : "recovered";
+    await this.#promoteStaged();
+    this.#grantedBy(session, record, origin);
+    await this.#write(this.#ownerEntry(session, this.#granted()));
+    this.asked = false;
+    return { kind: "granted" };
+  }
+
+  #grantedBy(session: HeldSession, record: AuthorityRecord, origin: Origin): void {
+    const base = record.unconfirmed ?? record.bases[0]?.startedFrom;
+    if (record.grant === undefined || base === undefined) throw new TypeError("a record without grant or base");
+    const { era, major, grant, incarnation } = record;
+    const rolledBack = compareCheckpoints(record.head, base) > 0 && record.head.tick > base.tick;
+    this.#step({
+      kind: "granted",
+      grant: { era, major, session: session.id, incarnation },
+      baseConfirmed: record.unconfirmed === undefined,
+    });
+    this.#remember(record);
+    this.#ground = { grant, era, major, base, origin, rolledBackFromTick: rolledBack ? record.head.tick : undefined };
+  }
+
+  async #retired(record: AuthorityRecord, why: "migrated" | "superseded" | "released"): Promise<Progress> {
+    const { era, major } = record;
+    await this.#promoteStaged();
+    const reason = why === "released" ? (record.reason ?? "stopped") : why;
+    this.#step({ kind: "retired", why: reason });
+    const targetHostId = record.owner?.hostId;
+    await this.#write({
+      phase: "retired",
+      why: reason,
+      era,
+      major,
+      ...(targetHostId === undefined ? {} : { targetHostId }),
+    });
+    return { kind: "retired", record };
+  }
+
+  async #terminated(record: AuthorityRecord): Promise<Progress> {
+    this.#step({ kind: "retired", why: "terminated" });
+    if (record.terminated !== undefined) await this.#write({ phase: "terminated", termination: record.terminated });
+    await this.#parts.storage.forget(this.#parts.agentId);
+    return { kind: "terminated" };
+  }
+
+  /** What was staged for a claim becomes a checkpoint of ours: a base to run from, or a replica. */
+  async #promoteStaged(): Promise<void> {
+    const { storage, agentId } = this.#parts;
+    const { phase } = this.#journal;
+    if (phase !== "claiming") return;
+    const { handoffId } = this.#journal;
+    if (!storage.stagedFor(agentId).some((staged) => staged.handoffId === handoffId)) return;
+    await storage.commit({ agentId, promoteStaging: handoffId });
+  }
+
+  #notDone(answer: Exclude<Answer, { kind: "applied" }>): Progress {
+    if (answer.kind === "refused") return { kind: "waiting", why: answer.code };
+    this.#parts.logger.info({ agentId: this.#parts.agentId, err: answer.cause }, "outcome unknown, asking again");
+    return { kind: "waiting", why: "unknown" };
+  }
+
+  #commandIdOf(phase: "acquiring"): string {
+    return this.#journal.phase === phase ? this.#journal.commandId : randomUUID();
+  }
+
+  #ownerEntry(session: HeldSession, { era, major, grant, base }: Ground): JournalEntry {
+    const confirmed = this.#tenure.kind === "ACTIVE_OWNER" && this.#tenure.baseConfirmed;
+    return {
+      phase: "owner",
+      bootId: session.id.bootId,
+      era,
+      major,
+      grant,
+      ...(confirmed ? {} : { unconfirmedBase: base }),
+    };
+  }
+
+  #command(): { commandId: string; agentId: string; revision: bigint } {
+    return { commandId: randomUUID(), agentId: this.#parts.agentId, revision: this.#revision };
+  }
+
+  #granted(): Ground {
+    if (this.#ground === undefined) throw new TypeError("nothing was granted");
+    return this.#ground;
+  }
+
+  #bootId(): string {
+    const { tenure } = this;
+    if (tenure.kind === "RECOVERY_REQUIRED" || tenure.kind === "RETIRED")
+      throw new TypeError(`no grant in ${tenure.kind}`);
+    return tenure.grant.session.bootId;
+  }
+
+  #remember(record: AuthorityRecord): void {
+    this.#revision = record.revision;
+    this.#lastRecord = record;
+  }
+
+  async #write(journal: JournalEntry): Promise<void> {
+    await this.#parts.storage.commit({ agentId: this.#parts.agentId, journal });
+    this.#journal = journal;
+  }
+
+  #step(event: TenureEvent): void {
+    const before = this.#tenure;
+    this.#tenure = stepTenure(before, event);
+    if (before.kind !== this.#tenure.kind) {
+      this.#parts.logger.info({ agentId: this.#parts.agentId, from: before.kind, to: this.#tenure.kind }, "tenure");
+    }
+  }
+}

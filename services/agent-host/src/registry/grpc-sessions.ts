@@ -1,0 +1,79 @@
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { Fault } from "@godwit/common/fault";
+import type { LeaseRules, SignedBytes } from "@godwit/common/lease";
+import { client, type GrpcChannel, type ServiceClient } from "@godwit/grpc";
+import { fromProtoSigned, open, type Signer, seal, toProtoSigned } from "@godwit/lineage";
+import {
+  MarkSchema,
+  SessionOpeningSchema,
+  SessionService,
+  type LeaseRules as WireRules,
+} from "@godwit/proto/godwit/registry/v1/session";
+import { caller } from "./grpc-authority.ts";
+import type { HeldSession, OpenedSession, RegistryDescription, Renewal, Sessions } from "./ports.ts";
+
+/** The registry's SessionService as the host's Sessions. Errors are Faults; deadlines are the caller's. */
+export class GrpcSessions implements Sessions {
+  readonly #calls: ServiceClient<typeof SessionService>;
+
+  constructor(channel: GrpcChannel) {
+    this.#calls = client(channel, SessionService);
+  }
+
+  async describe(signal: AbortSignal): Promise<RegistryDescription> {
+    const { publicKey, mark, rules } = await this.#calls.describeRegistry({}, { signal });
+    if (mark === undefined) throw incomplete("mark");
+    const signed = fromProtoSigned(mark);
+    const { incarnation, counter } = fromBinary(MarkSchema, open("mark", signed, publicKey));
+    return { publicKey: new Uint8Array(publicKey), mark: signed, incarnation, counter, rules: rulesOf(rules) };
+  }
+
+  async open(opening: SignedBytes, signal: AbortSignal): Promise<OpenedSession> {
+    const answer = await this.#calls.openSession({ opening }, { signal });
+    return {
+      secret: new Uint8Array(answer.secret),
+      generation: answer.generation,
+      rules: rulesOf(answer.rules),
+    };
+  }
+
+  async renew(session: HeldSession, generation: bigint, signal: AbortSignal): Promise<Renewal> {
+    const answer = await this.#calls.renewSession(
+      { caller: caller(session), incarnation: session.incarnation, generation },
+      { signal },
+    );
+    return { generation: answer.generation, rules: rulesOf(answer.rules), incarnation: session.incarnation };
+  }
+
+  async close(session: HeldSession, earlierBootId: string | undefined, signal: AbortSignal): Promise<void> {
+    await this.#calls.closeSession(
+      { caller: caller(session), incarnation: session.incarnation, earlierBootId: earlierBootId ?? "" },
+      { signal },
+    );
+  }
+}
+
+/** What a host signs to open a session (§2). */
+export function signOpening(
+  opening: {
+    readonly hostId: string;
+    readonly bootId: string;
+    readonly incarnation: string;
+    readonly markSeen: SignedBytes | undefined;
+  },
+  signer: Signer,
+): SignedBytes {
+  const { hostId, bootId, incarnation, markSeen } = opening;
+  const message = create(SessionOpeningSchema, { hostId, bootId, incarnation });
+  if (markSeen !== undefined) message.markSeen = toProtoSigned(markSeen);
+  return seal("session-opening", toBinary(SessionOpeningSchema, message), signer);
+}
+
+function rulesOf(rules: WireRules | undefined): LeaseRules {
+  if (rules === undefined || rules.durationMs === 0 || rules.renewEveryMs === 0) throw incomplete("lease rules");
+  return { durationMs: rules.durationMs, graceMs: rules.graceMs, renewEveryMs: rules.renewEveryMs };
+}
+
+function incomplete(what: string): Fault {
+  return new Fault({ code: "REGISTRY_UNAVAILABLE", reason: `it answered without ${what}` });
+}
