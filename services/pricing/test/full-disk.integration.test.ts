@@ -13,7 +13,8 @@ test("a full disk is DISK_FAILED: what was written before can be read, and nothi
   onTestFinished(() => rm(dir, { recursive: true }));
   const script = `
     import { SqlitePriceStore } from "${new URL("../src/store/sqlite-price-store.ts", import.meta.url).href}";
-    const store = SqlitePriceStore.open(${JSON.stringify(dir)}, { historyLimit: 10 });
+    const store = new SqlitePriceStore({ directory: ${JSON.stringify(dir)}, historyLimit: 10 });
+    store.open();
     const write = (hosts) => store.write(hosts.map((host) => ({
       changed: true,
       price: { hostId: "host-" + host, pricePerSecond: BigInt(host), grpcAddress: "127.0.0.1:1", seenAtUnixNs: 1n },

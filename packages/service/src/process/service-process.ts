@@ -16,6 +16,8 @@ export interface ServiceProcessSpec {
   /** The service's main.js. */
   readonly entry: string;
   readonly args?: readonly string[];
+  /** For node itself. */
+  readonly nodeArgs?: readonly string[];
   /** Added to our own environment, which is passed on without its GODWIT_ variables. */
   readonly env: Readonly<Record<string, string>>;
   /** `http://127.0.0.1:port` of its ops HTTP; /readyz there says when it is ready. */
@@ -84,8 +86,8 @@ export class ServiceProcess implements AsyncDisposable {
   /** Starts it, if it does not run, without waiting for more. `extraEnv` is for this run only. */
   start(extraEnv: Readonly<Record<string, string>> = {}): void {
     if (this.#running !== undefined) return;
-    const { entry, args = [], env } = this.#spec;
-    const child = spawn(process.execPath, ["--import", END_WITH_PARENT, entry, ...args], {
+    const { entry, args = [], nodeArgs = [], env } = this.#spec;
+    const child = spawn(process.execPath, [...nodeArgs, "--import", END_WITH_PARENT, entry, ...args], {
       env: { ...inheritedEnv(), ...env, ...extraEnv },
       stdio: ["pipe", "pipe", "pipe"],
       detached: true, // SP-4

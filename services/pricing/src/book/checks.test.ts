@@ -19,7 +19,7 @@ test.each([
   "host name:1",
   "::1:80",
   "unix:/x",
-  "a".repeat(300) + ":1",
+  `${"a".repeat(300)}:1`,
 ])("%j is no address", (address) => {
   expect(() => checkAddress(address, "address")).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
 });

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { FakeClock } from "@godwit/testing";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { SqlitePriceStore } from "../store/sqlite-price-store.ts";
-import type { PriceStatement } from "./price.ts";
+import type { PriceAnswer, PriceStatement } from "./price.ts";
 import { PriceBook } from "./price-book.ts";
 
 const WALL = new Date("2030-01-01T00:00:00Z");
@@ -18,7 +18,8 @@ describe("PriceBook", () => {
 
   beforeEach(() => {
     dir = mkdtempSync(join(tmpdir(), "godwit-book-"));
-    store = SqlitePriceStore.open(dir, { historyLimit: 10 });
+    store = new SqlitePriceStore({ directory: dir, historyLimit: 10 });
+    store.open();
     clock = new FakeClock({ wall: WALL });
     book = new PriceBook({ store, clock }, { maxHosts: 2 });
   });
@@ -32,6 +33,27 @@ describe("PriceBook", () => {
     pricePerSecond,
     grpcAddress: "127.0.0.1:7460",
     statedAtUnixNs,
+  });
+
+  const answer = (hostId: string, pricePerSecond: bigint): PriceAnswer => ({
+    hostId,
+    pricePerSecond,
+    grpcAddress: "127.0.0.1:7460",
+    seenAtUnixNs: WALL_NS,
+    heardAtMs: clock.monotonicMs(),
+  });
+
+  test("PB-5 an answer that was heard before a newer statement, or a newer answer, does not replace it", async () => {
+    const early = answer("a", 1n);
+    await clock.advance(10);
+    book.report(statement("a", 2n));
+    expect(book.record([early])).toEqual({ taken: 0, changed: 0, notTaken: 1 });
+    await clock.advance(10);
+    const between = answer("a", 3n);
+    await clock.advance(10);
+    expect(book.record([answer("a", 4n)])).toMatchObject({ taken: 1 });
+    expect(book.record([between])).toMatchObject({ taken: 0 });
+    expect(book.get("a").pricePerSecond).toBe(4n);
   });
 
   test("what a host has stated is what the book has, and each change is in the history", () => {
@@ -61,16 +83,15 @@ describe("PriceBook", () => {
     book.report(statement("b", 5n));
     expect(() => book.report(statement("c", 5n))).toThrow(expect.objectContaining({ code: "RESOURCE_LIMIT" }));
     expect(book.report(statement("a", 6n, WALL_NS + 1n))).toBe("changed");
-    const answer = (hostId: string) => ({ hostId, pricePerSecond: 9n, grpcAddress: "127.0.0.1:7460" });
-    expect(book.record([answer("c"), answer("a")])).toEqual({ taken: 1, changed: 1, notTaken: 1 });
+    expect(book.record([answer("c", 9n), answer("a", 9n)])).toEqual({ taken: 1, changed: 1, notTaken: 1 });
     expect(book.count()).toBe(2);
   });
 
   test("a scan's answers are taken in one go; one from elsewhere than signed is left out", () => {
     book.report(statement("a", 5n));
     const recorded = book.record([
-      { hostId: "a", pricePerSecond: 1n, grpcAddress: "127.0.0.1:6666" },
-      { hostId: "b", pricePerSecond: 2n, grpcAddress: "127.0.0.1:7461" },
+      { ...answer("a", 1n), grpcAddress: "127.0.0.1:6666" },
+      { ...answer("b", 2n), grpcAddress: "127.0.0.1:7461" },
     ]);
     expect(recorded).toEqual({ taken: 1, changed: 1, notTaken: 1 });
     expect(book.list(undefined, 10).map(({ hostId, pricePerSecond }) => [hostId, pricePerSecond])).toEqual([

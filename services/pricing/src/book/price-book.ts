@@ -1,6 +1,6 @@
 import type { Clock } from "@godwit/common/clock";
 import { Fault } from "@godwit/common/fault";
-import type { BookedPrice, PriceAnswer, PriceCursor, PriceStatement } from "./price.ts";
+import { type BookedPrice, type PriceAnswer, type PriceCursor, type PriceStatement, unixNs } from "./price.ts";
 import type { PriceStore, PriceWrite } from "./price-store.ts";
 import { takeAnswer, takeStatement } from "./rules.ts";
 
@@ -18,7 +18,7 @@ export interface PriceBookRules {
 export interface Recorded {
   readonly taken: number;
   readonly changed: number;
-  /** Came from another address than the one that the host has signed, or found the book full. */
+  /** From another address than the host has signed, overtaken by what was heard later, or for a full book. */
   readonly notTaken: number;
 }
 
@@ -27,6 +27,8 @@ export class PriceBook {
   readonly #store: PriceStore;
   readonly #clock: Clock;
   readonly #maxHosts: number;
+  /** When a host was last heard, on our monotonic clock (PB-5). Forgotten by a restart, as are the scans that run. */
+  readonly #heardAtMs = new Map<string, number>();
 
   constructor({ store, clock }: PriceBookParts, { maxHosts }: PriceBookRules) {
     this.#store = store;
@@ -67,7 +69,7 @@ export class PriceBook {
    */
   report(statement: PriceStatement): "changed" | "unchanged" {
     const known = this.#store.get(statement.hostId);
-    const taking = takeStatement(known, statement, this.#nowUnixNs());
+    const taking = takeStatement(known, statement, unixNs(this.#clock.now()));
     switch (taking.kind) {
       case "same":
         return "unchanged";
@@ -86,32 +88,32 @@ export class PriceBook {
           throw new Fault({ code: "RESOURCE_LIMIT", what: "the number of hosts in the book", limit: this.#maxHosts });
         }
         this.#store.write([taking]);
+        this.#heardAtMs.set(statement.hostId, this.#clock.monotonicMs());
         return taking.changed ? "changed" : "unchanged";
     }
   }
 
   /** Takes what hosts have answered, in one write. Faults: DISK_FAILED, and then nothing of it is taken. */
   record(answers: readonly PriceAnswer[]): Recorded {
-    const nowUnixNs = this.#nowUnixNs();
     const writes: PriceWrite[] = [];
+    const taken: PriceAnswer[] = [];
     let room = this.#maxHosts - this.#store.count();
     for (const answer of answers) {
+      if ((this.#heardAtMs.get(answer.hostId) ?? Number.NEGATIVE_INFINITY) > answer.heardAtMs) continue; // PB-5
       const known = this.#store.get(answer.hostId);
-      const taking = takeAnswer(known, answer, nowUnixNs);
+      const taking = takeAnswer(known, answer);
       if (taking.kind !== "taken" || (known === undefined && room-- <= 0)) continue;
       writes.push(taking);
+      taken.push(answer);
     }
     if (writes.length > 0) this.#store.write(writes);
+    for (const { hostId, heardAtMs } of taken) this.#heardAtMs.set(hostId, heardAtMs);
     const changed = writes.filter((write) => write.changed).length;
     return { taken: writes.length, changed, notTaken: answers.length - writes.length };
   }
 
   #full(): boolean {
     return this.#store.count() >= this.#maxHosts;
-  }
-
-  #nowUnixNs(): bigint {
-    return BigInt(this.#clock.now().getTime()) * 1_000_000n;
   }
 }
 

@@ -26,10 +26,18 @@ export interface PriceAnswer {
   readonly pricePerSecond: Microcents;
   /** Where it answered. */
   readonly grpcAddress: string;
+  /** When the answer was here, by our wall clock. */
+  readonly seenAtUnixNs: bigint;
+  /** The same by our monotonic clock, which tells what was heard later. */
+  readonly heardAtMs: number;
 }
 
 /** Where a list goes on: after this one, by price and then by host id. */
 export interface PriceCursor {
   readonly pricePerSecond: Microcents;
   readonly hostId: string;
+}
+
+export function unixNs(wall: Date): bigint {
+  return BigInt(wall.getTime()) * 1_000_000n;
 }

@@ -58,24 +58,30 @@ describe("takeStatement", () => {
 });
 
 describe("takeAnswer", () => {
-  const answer = { hostId: "host", pricePerSecond: 7n, grpcAddress: "127.0.0.1:7460" };
+  const answer = { hostId: "host", pricePerSecond: 7n, grpcAddress: "127.0.0.1:7460", seenAtUnixNs: NOW, heardAtMs: 1 };
 
   test("an unknown host's answer is taken, without the word of the host", () => {
-    expect(takeAnswer(undefined, answer, NOW)).toEqual({
+    expect(takeAnswer(undefined, answer)).toEqual({
       kind: "taken",
       changed: true,
-      price: { ...answer, seenAtUnixNs: NOW, statedAtUnixNs: undefined },
+      price: {
+        hostId: "host",
+        pricePerSecond: 7n,
+        grpcAddress: "127.0.0.1:7460",
+        seenAtUnixNs: NOW,
+        statedAtUnixNs: undefined,
+      },
     });
   });
 
   test("PB-1 an answer from elsewhere than the signed address is not booked", () => {
     const elsewhere = { ...answer, grpcAddress: "127.0.0.1:6666" };
-    expect(takeAnswer(known(), elsewhere, NOW)).toEqual({ kind: "elsewhere", signedAddress: "127.0.0.1:7460" });
-    expect(takeAnswer(known({ statedAtUnixNs: undefined }), elsewhere, NOW).kind).toBe("taken");
+    expect(takeAnswer(known(), elsewhere)).toEqual({ kind: "elsewhere", signedAddress: "127.0.0.1:7460" });
+    expect(takeAnswer(known({ statedAtUnixNs: undefined }), elsewhere).kind).toBe("taken");
   });
 
   test("PB-2 an answer leaves the time of the newest statement as it is", () => {
-    expect(takeAnswer(known(), answer, NOW)).toMatchObject({
+    expect(takeAnswer(known(), answer)).toMatchObject({
       kind: "taken",
       changed: true,
       price: { statedAtUnixNs: NOW },
@@ -83,7 +89,7 @@ describe("takeAnswer", () => {
   });
 
   test("PB-4 the same price again is no change, but it was seen", () => {
-    const seen = takeAnswer(known({ pricePerSecond: 7n }), answer, NOW);
+    const seen = takeAnswer(known({ pricePerSecond: 7n }), answer);
     expect(seen).toMatchObject({ kind: "taken", changed: false, price: { seenAtUnixNs: NOW } });
   });
 });

@@ -8,6 +8,7 @@ import type { BookedPrice, PriceAnswer, PriceStatement } from "./price.ts";
 //       no offence, since an answer may have been lost.
 // PB-3  A statement from the future is not taken: it would lock out what the host says once its clock is right.
 // PB-4  The history has one entry for each change of a price, not for each time that it was seen.
+// PB-5  What was heard earlier does not replace what was heard later: a scan ends long after its first answer.
 
 export const MAX_AHEAD_NS = 3_600n * 1_000_000_000n;
 
@@ -31,12 +32,12 @@ export function takeStatement(known: BookedPrice | undefined, statement: PriceSt
   return { kind: "taken", price, changed: known?.pricePerSecond !== pricePerSecond };
 }
 
-export function takeAnswer(known: BookedPrice | undefined, answer: PriceAnswer, nowUnixNs: bigint): Taking {
-  const { hostId, pricePerSecond, grpcAddress } = answer;
+export function takeAnswer(known: BookedPrice | undefined, answer: PriceAnswer): Taking {
+  const { hostId, pricePerSecond, grpcAddress, seenAtUnixNs } = answer;
   const statedAtUnixNs = known?.statedAtUnixNs;
   if (known !== undefined && statedAtUnixNs !== undefined && known.grpcAddress !== grpcAddress) {
     return { kind: "elsewhere", signedAddress: known.grpcAddress }; // PB-1
   }
-  const price = { hostId, pricePerSecond, grpcAddress, seenAtUnixNs: nowUnixNs, statedAtUnixNs };
+  const price = { hostId, pricePerSecond, grpcAddress, seenAtUnixNs, statedAtUnixNs };
   return { kind: "taken", price, changed: known?.pricePerSecond !== pricePerSecond };
 }

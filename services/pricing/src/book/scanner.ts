@@ -1,7 +1,7 @@
 import { type Clock, withDeadline } from "@godwit/common/clock";
 import { Fault, isFault } from "@godwit/common/fault";
 import { checkMoney, type Microcents } from "@godwit/common/money";
-import type { PriceAnswer } from "./price.ts";
+import { type PriceAnswer, unixNs } from "./price.ts";
 
 /** How a host is asked for its price; the network implements it. */
 export interface HostPrices {
@@ -77,7 +77,13 @@ export class Scanner {
         const reason = `${grpcAddress} answers as host ${answer.hostId.slice(0, 64)}: ask the registry for its address`;
         return new Fault({ code: "PEER_UNREACHABLE", hostId, reason });
       }
-      return { hostId, grpcAddress, pricePerSecond: checkMoney(answer.pricePerSecond, "price_per_second") };
+      return {
+        hostId,
+        grpcAddress,
+        pricePerSecond: checkMoney(answer.pricePerSecond, "price_per_second"),
+        seenAtUnixNs: unixNs(this.#clock.now()),
+        heardAtMs: this.#clock.monotonicMs(),
+      };
     } catch (error) {
       signal.throwIfAborted();
       if (isFault(error)) return error;

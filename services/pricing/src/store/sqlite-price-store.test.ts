@@ -21,7 +21,11 @@ describe("SqlitePriceStore", () => {
   });
   afterEach(() => rmSync(dir, { recursive: true }));
 
-  const open = (historyLimit = 1_000) => SqlitePriceStore.open(dir, { historyLimit });
+  const open = (historyLimit = 1_000) => {
+    const store = new SqlitePriceStore({ directory: dir, historyLimit });
+    store.open();
+    return store;
+  };
 
   test("SP-1 what was written is there after it was opened again, large numbers and all", () => {
     const written = {
@@ -106,13 +110,28 @@ describe("SqlitePriceStore", () => {
   test("SP-2 a file that was cut short is told, and no process dies of it", () => {
     {
       using store = open();
-      for (let i = 0; i < 500; i++) store.write([{ price: price(`host-${i}`, BigInt(i)), changed: true }]);
+      const many = Array.from({ length: 500 }, (_, i) => price(`host-${i}`, BigInt(i)));
+      store.write(many.map((each) => ({ price: each, changed: true })));
     }
     truncateSync(join(dir, "prices.db"), 12_288);
     expect(() => {
       using store = open();
       store.list(undefined, 1_000);
     }).toThrow(expect.objectContaining({ code: "DATA_CORRUPT" }));
+  });
+
+  test("a second one on the same directory is refused, and can be opened once the first is closed", () => {
+    const first = open();
+    expect(open).toThrow(expect.objectContaining({ code: "DATA_DIRECTORY_LOCKED" }));
+    first.close();
+    open().close();
+  });
+
+  test("a refused file leaves the directory unlocked", () => {
+    writeFileSync(join(dir, "prices.db"), "x".repeat(4_096));
+    expect(open).toThrow(expect.objectContaining({ code: "DATA_CORRUPT" }));
+    rmSync(join(dir, "prices.db"));
+    open().close();
   });
 
   test("a file that was removed is told by the probe", () => {

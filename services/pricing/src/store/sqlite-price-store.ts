@@ -2,19 +2,28 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { Fault, isFault } from "@godwit/common/fault";
+import { type DataDirectory, lockDataDirectory } from "@godwit/service/data-directory";
 import type { BookedPrice, PriceCursor } from "../book/price.ts";
 import type { PriceStore, PriceWrite } from "../book/price-store.ts";
 import { DATA_CORRUPT_CODES, DISK_FAILED_CODES, sqliteCode } from "./sqlite-codes.ts";
 
-// The book in one SQLite file of the data directory, which its opener has locked.
+// The book in one SQLite file of the data directory, which is locked while the file is open.
 //
 // SP-1  What was written is on the disk when `write` returns (WAL, synchronous=FULL), all of it or nothing.
 // SP-2  A file of another schema, or none of ours, is refused and left as it is.
 // SP-3  The history of a host never has more entries than its limit.
 
 export interface SqlitePriceStoreRules {
+  /** The data directory; made if it is not there. */
+  readonly directory: string;
   /** Entries of history for each host. */
   readonly historyLimit: number;
+}
+
+interface Opened {
+  readonly lock: DataDirectory;
+  readonly db: DatabaseSync;
+  readonly statements: ReturnType<typeof prepare>;
 }
 
 const FILE = "prices.db";
@@ -47,61 +56,70 @@ const SCHEMA = `
 const COLUMNS = "host_id, price, grpc_address, seen_at, stated_at";
 
 export class SqlitePriceStore implements PriceStore, Disposable {
+  readonly #directory: string;
   readonly #file: string;
-  readonly #db: DatabaseSync;
   readonly #historyLimit: number;
-  readonly #statements: ReturnType<typeof prepare>;
+  #opened: Opened | undefined;
 
-  /** Makes the file if there is none. Faults: DATA_CORRUPT for a file that is none of ours (SP-2), DISK_FAILED. */
-  static open(directory: string, rules: SqlitePriceStoreRules): SqlitePriceStore {
-    const file = join(directory, FILE);
-    return translated(file, () => {
-      const db = new DatabaseSync(file, { readBigInts: true, timeout: 0 });
-      try {
-        db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;");
-        prepareSchema(db, file);
-        return new SqlitePriceStore(file, db, rules);
-      } catch (error) {
-        db.close();
-        throw error;
-      }
-    });
+  constructor({ directory, historyLimit }: SqlitePriceStoreRules) {
+    this.#directory = directory;
+    this.#file = join(directory, FILE);
+    this.#historyLimit = historyLimit;
   }
 
-  private constructor(file: string, db: DatabaseSync, { historyLimit }: SqlitePriceStoreRules) {
-    this.#file = file;
-    this.#db = db;
-    this.#historyLimit = historyLimit;
-    this.#statements = prepare(db);
+  /** Faults: DATA_DIRECTORY_LOCKED, DATA_CORRUPT for a file that is none of ours (SP-2), DISK_FAILED. */
+  open(): void {
+    if (this.#opened !== undefined) throw new Error("the price store is open already");
+    const lock = lockDataDirectory(this.#directory, "pricing");
+    try {
+      this.#opened = translated(this.#file, () => {
+        const db = openFile(this.#file);
+        return { lock, db, statements: prepare(db) };
+      });
+    } catch (error) {
+      lock.unlock();
+      throw error;
+    }
+  }
+
+  close(): void {
+    const opened = this.#opened;
+    this.#opened = undefined;
+    opened?.db.close();
+    opened?.lock.unlock();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
   }
 
   get(hostId: string): BookedPrice | undefined {
-    return translated(this.#file, () => rows(this.#statements.get, hostId)[0]);
+    return translated(this.#file, () => rows(this.#running.statements.get, hostId)[0]);
   }
 
   list(after: PriceCursor | undefined, limit: number): readonly BookedPrice[] {
     // No price is negative, so everything comes after this one.
     const { pricePerSecond, hostId } = after ?? { pricePerSecond: -1n, hostId: "" };
-    return translated(this.#file, () => rows(this.#statements.list, pricePerSecond, hostId, limit));
+    return translated(this.#file, () => rows(this.#running.statements.list, pricePerSecond, hostId, limit));
   }
 
   history(hostId: string, limit: number): readonly BookedPrice[] {
-    return translated(this.#file, () => rows(this.#statements.history, hostId, limit));
+    return translated(this.#file, () => rows(this.#running.statements.history, hostId, limit));
   }
 
   count(): number {
-    return translated(this.#file, () => Number(this.#statements.count.get()?.["hosts"]));
+    return translated(this.#file, () => Number(this.#running.statements.count.get()?.["hosts"]));
   }
 
   write(writes: readonly PriceWrite[]): void {
-    this.#inTransaction(() => {
+    this.#inTransaction(({ statements }) => {
       for (const { price, changed } of writes) {
         const { hostId, pricePerSecond, grpcAddress, seenAtUnixNs, statedAtUnixNs = null } = price;
-        this.#statements.put.run(hostId, pricePerSecond, grpcAddress, seenAtUnixNs, statedAtUnixNs);
+        statements.put.run(hostId, pricePerSecond, grpcAddress, seenAtUnixNs, statedAtUnixNs);
         if (!changed) continue;
-        const entry = BigInt(String(this.#statements.lastEntry.get(hostId)?.["entry"])) + 1n;
-        this.#statements.remember.run(hostId, entry, pricePerSecond, grpcAddress, seenAtUnixNs, statedAtUnixNs);
-        this.#statements.forget.run(hostId, entry - BigInt(this.#historyLimit)); // SP-3
+        const entry = BigInt(String(statements.lastEntry.get(hostId)?.["entry"])) + 1n;
+        statements.remember.run(hostId, entry, pricePerSecond, grpcAddress, seenAtUnixNs, statedAtUnixNs);
+        statements.forget.run(hostId, entry - BigInt(this.#historyLimit)); // SP-3
       }
     });
   }
@@ -109,28 +127,38 @@ export class SqlitePriceStore implements PriceStore, Disposable {
   probe(): void {
     // An open file can be written to long after somebody has removed it.
     if (!existsSync(this.#file)) throw new Fault({ code: "DISK_FAILED", path: this.#file, reason: "it was removed" });
-    this.#inTransaction(() => this.#db.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`));
+    this.#inTransaction(({ db }) => db.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`));
   }
 
-  close(): void {
-    if (this.#db.isOpen) this.#db.close();
+  get #running(): Opened {
+    if (this.#opened === undefined) throw new Error("the price store is not open");
+    return this.#opened;
   }
 
-  [Symbol.dispose](): void {
-    this.close();
-  }
-
-  #inTransaction(work: () => void): void {
+  #inTransaction(work: (opened: Opened) => void): void {
+    const opened = this.#running;
     translated(this.#file, () => {
-      this.#db.exec("BEGIN IMMEDIATE");
+      opened.db.exec("BEGIN IMMEDIATE");
       try {
-        work();
-        this.#db.exec("COMMIT");
+        work(opened);
+        opened.db.exec("COMMIT");
       } catch (error) {
-        if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
+        if (opened.db.isTransaction) opened.db.exec("ROLLBACK");
         throw error;
       }
     });
+  }
+}
+
+function openFile(file: string): DatabaseSync {
+  const db = new DatabaseSync(file, { readBigInts: true, timeout: 0 });
+  try {
+    db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;");
+    prepareSchema(db, file);
+    return db;
+  } catch (error) {
+    db.close();
+    throw error;
   }
 }
 
