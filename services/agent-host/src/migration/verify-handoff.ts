@@ -1,0 +1,136 @@
+// Whether what a source sent is what it says, before anything of it is written. Pure: bytes in, a verified handoff or a
+// fault out. Every fault is fatal for this target, as GH-2 has it for what does not verify.
+//
+// EI-3, I3  The checkpoint is signed by the host that its grant names, and descends from tick 0 base by base.
+// §2        The token is signed by that same host, who is the peer on the stream, and names this host, this handoff, this
+//           checkpoint and no other.
+
+import { Fault } from "@godwit/common/fault";
+import { type SignedBytes, sameCheckpoint, sameTerm } from "@godwit/common/lease";
+import {
+  type Checkpoint,
+  digestOf,
+  joinCheckpoint,
+  type RelinquishToken,
+  readHeader,
+  readReceipt,
+  readToken,
+  type VerifiedHeader,
+  verifyHeader,
+  verifySpine,
+} from "@godwit/lineage";
+import type { HandoffEndFrame, HandoffFrame, OfferFrame } from "@godwit/migration";
+
+export interface VerifiedHandoff {
+  readonly handoffId: string;
+  readonly sourceHostId: string;
+  readonly checkpoint: Checkpoint;
+  readonly token: RelinquishToken;
+  readonly signedToken: SignedBytes;
+  /** Encoded, newest last. */
+  readonly receipts: readonly Uint8Array[];
+  /** From the checkpoint's base to tick 0, newest first; empty for a checkpoint of tick 0. */
+  readonly spine: readonly SignedBytes[];
+}
+
+/** Who offers what to whom: what the stream and the offer have settled. */
+export interface HandoffTerms {
+  readonly offer: OfferFrame;
+  readonly sourceHostId: string;
+  readonly targetHostId: string;
+  readonly registryKey: Uint8Array;
+}
+
+/** Before PREPARED: the whole spine, what came and what was known, each header by itself and each link. */
+export function verifyOfferedSpine(
+  received: readonly SignedBytes[],
+  known: readonly SignedBytes[],
+  terms: HandoffTerms,
+): readonly VerifiedHeader[] {
+  const { offer, registryKey } = terms;
+  const [newest, ...rest] = [...received, ...known];
+  if (newest === undefined) {
+    if (offer.tick === 0n) return [];
+    throw new Fault({ code: "LINEAGE_INVALID", reason: "it lacks its spine" });
+  }
+  const first = verifyHeader(newest, registryKey);
+  checkAgent(first, offer);
+  // A source that does not have what we know sends all of it, down to tick 0.
+  const whole = received.length > 0 && isOldest(received) ? received.slice(1) : rest;
+  return [first, ...verifySpine(whole, first.header, registryKey)];
+}
+
+/** After HANDOFF: everything about the final checkpoint. `spine`: as it was verified before. */
+export function verifyHandoff(
+  handoff: HandoffFrame,
+  { end, state }: { readonly end: HandoffEndFrame; readonly state: Uint8Array },
+  spine: readonly VerifiedHeader[],
+  terms: HandoffTerms,
+): VerifiedHandoff {
+  const { offer, sourceHostId, registryKey } = terms;
+  const verified = verifyHeader(handoff.checkpoint, registryKey);
+  checkAgent(verified, offer);
+  if (verified.signerHostId !== sourceHostId) {
+    throw invalid(`host ${verified.signerHostId} owns this major, not the host that hands it over`);
+  }
+  if (!sameTerm(verified.header, offer)) throw invalid("it is of another major than the offer");
+  if (end.stateDigest !== verified.header.stateDigest) throw invalid("its state is not the one that the header names");
+  const checkpoint = joinCheckpoint(handoff.checkpoint, state);
+  for (const receipt of handoff.receipts) readReceipt(receipt);
+  return {
+    handoffId: offer.handoffId,
+    sourceHostId,
+    checkpoint,
+    token: checkToken(handoff.token, checkpoint, terms),
+    signedToken: handoff.token,
+    receipts: handoff.receipts,
+    spine: spineBelow(verified, spine).map(({ signed }) => signed),
+  };
+}
+
+function checkAgent({ header }: VerifiedHeader, offer: OfferFrame): void {
+  const { agentId, moduleDigest, manifestDigest } = header;
+  if (agentId !== offer.agentId) throw invalid("it is of another agent than the offer");
+  if (moduleDigest !== offer.moduleDigest) throw invalid("it names another module than the offer");
+  if (manifestDigest !== digestOf(offer.manifest)) throw invalid("it names another manifest than the offer");
+}
+
+function checkToken(signed: SignedBytes, checkpoint: Checkpoint, terms: HandoffTerms): RelinquishToken {
+  const { offer, sourceHostId, targetHostId } = terms;
+  const token = readToken(signed, sourceHostId);
+  const { header, digest } = checkpoint;
+  const wrong =
+    (token.agentId !== offer.agentId && "another agent") ||
+    (token.handoffId !== offer.handoffId && "another handoff") ||
+    (token.targetHostId !== targetHostId && "another target") ||
+    (!sameTerm(token, header) && "another major") ||
+    ((token.checkpointDigest !== digest || token.tick !== header.tick) && "another checkpoint");
+  if (wrong) throw new Fault({ code: "TOKEN_INVALID", reason: `it names ${wrong}` });
+  return token;
+}
+
+/** The spine was verified while the agent still ticked: what is left to see is that this checkpoint stands on it. */
+function spineBelow({ header, ref }: VerifiedHeader, spine: readonly VerifiedHeader[]): readonly VerifiedHeader[] {
+  const [newest, ...rest] = spine;
+  if (header.base === undefined) {
+    // Tick 0 is its own base: a source may send it as its spine.
+    if (newest !== undefined && (!sameCheckpoint(newest.ref, ref) || rest.length > 0)) {
+      throw new Fault({ code: "LINEAGE_INVALID", reason: "a checkpoint of tick 0 has no spine" });
+    }
+    return [];
+  }
+  if (newest === undefined || !sameCheckpoint(newest.ref, header.base)) {
+    throw new Fault({ code: "LINEAGE_INVALID", reason: "the checkpoint does not stand on the spine that was sent" });
+  }
+  return spine;
+}
+
+/** Only tick 0 stands on nothing. */
+function isOldest(received: readonly SignedBytes[]): boolean {
+  const last = received.at(-1);
+  return last !== undefined && readHeader(last.payload).base === undefined;
+}
+
+function invalid(reason: string): Fault {
+  return new Fault({ code: "CHECKPOINT_INVALID", reason });
+}
