@@ -10,7 +10,7 @@ import { createPricingMetrics } from "./metrics.ts";
 import { SqlitePriceStore } from "./store/sqlite-price-store.ts";
 import { StoreWatch } from "./store/store-watch.ts";
 
-const WATCH_EVERY_MS = 5_000;
+const WATCH_EVERY_MS = 2_000;
 
 export function compose(context: ServiceContext<typeof pricingOptions, never>): readonly Part[] {
   const { options, clock, readiness, grpc, tls } = context;
