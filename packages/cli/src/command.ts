@@ -1,0 +1,100 @@
+// What a command is: options and arguments declared once, and a function that is given their values.
+
+import { systemClock } from "@godwit/common/clock";
+import {
+  type Arguments,
+  type ArgumentsOf,
+  type CommandLine,
+  type Options,
+  option,
+  readCommandLine,
+  type ValuesOf,
+} from "@godwit/common/config";
+import { type Connections, findConnections } from "./connections.ts";
+import { EXIT, type ExitCode } from "./exit-code.ts";
+import { Output } from "./print/output.ts";
+import { Session } from "./session.ts";
+import type { Surroundings } from "./terminal.ts";
+
+export interface Command {
+  readonly name: string;
+  /** For the list of commands. */
+  readonly summary: string;
+  run(argv: readonly string[], surroundings: Surroundings): Promise<ExitCode>;
+}
+
+export interface Invocation<O extends Options, A extends Arguments> {
+  readonly options: ValuesOf<O>;
+  readonly arguments: ArgumentsOf<A>;
+  readonly session: Session;
+  readonly output: Output;
+  readonly surroundings: Surroundings;
+}
+
+interface CommandSpec<O extends Options, A extends Arguments> {
+  readonly name: string;
+  readonly summary: string;
+  /** More about it, for its own help. */
+  readonly details?: string;
+  readonly options: O;
+  readonly arguments?: A;
+  /** The default of --timeout. */
+  readonly timeoutMs?: number;
+  readonly run: (invocation: Invocation<O, A>) => Promise<ExitCode | undefined>;
+}
+
+const DEFAULT_TIMEOUT_MS = 10_000;
+export const ADDRESS = /^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9_.-]+):\d{1,5}$/;
+
+/** A command that talks to a cluster: it also takes the options that all of them take. */
+export function defineCommand<const O extends Options, const A extends Arguments = Record<never, never>>(
+  spec: CommandSpec<O, A>,
+): Command {
+  const { name, summary, details } = spec;
+  return {
+    name,
+    summary,
+    run: async (argv, surroundings) => {
+      const common = commonOptions(findConnections(surroundings.workingDirectory), spec.timeoutMs);
+      const commandLine: CommandLine<O & typeof common, A> = {
+        name: `godwit ${name}`,
+        summary: details === undefined ? summary : `${summary} ${details}`,
+        options: { ...spec.options, ...common },
+        ...(spec.arguments === undefined ? {} : { arguments: spec.arguments }),
+      };
+      const given = readCommandLine(commandLine, { argv, env: surroundings.env });
+      if (given.kind === "help") {
+        surroundings.terminal.out(given.text);
+        return EXIT.ok;
+      }
+      const { registry, pricing, timeoutMs, json } = given.options as ValuesOf<typeof common>;
+      using session = new Session({ registry, pricing, timeoutMs, signal: surroundings.signal });
+      const output = new Output(surroundings.terminal, json ? "json" : "text");
+      try {
+        const code = await spec.run({
+          options: given.options,
+          arguments: given.arguments,
+          session,
+          output,
+          surroundings,
+        });
+        return code ?? EXIT.ok;
+      } catch (error) {
+        throw session.explain(error);
+      }
+    },
+  };
+}
+
+function commonOptions({ registry, pricing }: Connections, timeoutMs = DEFAULT_TIMEOUT_MS) {
+  const address = { pattern: ADDRESS, expected: "an address like 127.0.0.1:7443" };
+  return {
+    registry: option.text({ fallback: registry, ...address, help: "Where the registry's gRPC listens." }),
+    pricing: option.text({ fallback: pricing, ...address, help: "Where the pricing service's gRPC listens." }),
+    timeoutMs: option.duration({ fallback: timeoutMs, min: 1, help: "How long an answer may take." }),
+    json: option.flag({ help: "Print JSON, for programs." }),
+  } as const;
+}
+
+/** Time for those commands that wait; they have no other clock than the machine's. */
+export const clock = systemClock;

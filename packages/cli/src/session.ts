@@ -1,0 +1,85 @@
+// The services that one command talks to. Channels are opened when they are first used and closed with the command.
+
+import { Fault, isFault } from "@godwit/common/fault";
+import { client, GrpcChannel, type ServiceClient } from "@godwit/grpc";
+import { HostService } from "@godwit/proto/godwit/host/v1/host";
+import { PricingService } from "@godwit/proto/godwit/pricing/v1/pricing";
+import { AuthorityService } from "@godwit/proto/godwit/registry/v1/authority";
+import { DirectoryService } from "@godwit/proto/godwit/registry/v1/directory";
+import { SessionService } from "@godwit/proto/godwit/registry/v1/session";
+import type { Connections } from "./connections.ts";
+
+export interface SessionRules extends Connections {
+  /** Of each call that says nothing else. */
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+}
+
+/** The whole answer of a host may take long: a lineage, or many agents. */
+const MAX_MESSAGE_BYTES = 64 * 2 ** 20;
+
+export class Session implements Disposable {
+  readonly signal: AbortSignal;
+  readonly timeoutMs: number;
+  readonly #rules: SessionRules;
+  readonly #channels = new Map<string, GrpcChannel>();
+
+  constructor(rules: SessionRules) {
+    this.#rules = rules;
+    this.signal = rules.signal;
+    this.timeoutMs = rules.timeoutMs;
+  }
+
+  get authority(): ServiceClient<typeof AuthorityService> {
+    return client(this.#channel(this.#rules.registry), AuthorityService);
+  }
+
+  get directory(): ServiceClient<typeof DirectoryService> {
+    return client(this.#channel(this.#rules.registry), DirectoryService);
+  }
+
+  get sessions(): ServiceClient<typeof SessionService> {
+    return client(this.#channel(this.#rules.registry), SessionService);
+  }
+
+  get pricing(): ServiceClient<typeof PricingService> {
+    return client(this.#channel(this.#rules.pricing), PricingService);
+  }
+
+  /** `address`: host:port of a host's gRPC, as the registry's directory has it. */
+  host(address: string): ServiceClient<typeof HostService> {
+    return client(this.#channel(address), HostService);
+  }
+
+  /** Options of a call. */
+  call(timeoutMs: number = this.timeoutMs): { readonly signal: AbortSignal; readonly timeoutMs: number } {
+    return { signal: this.signal, timeoutMs };
+  }
+
+  /** The same error, with what to do when nobody listens at an address. */
+  explain(error: unknown): unknown {
+    if (!isFault(error, "RPC_FAILED") || error.detail.status !== "UNAVAILABLE") return error;
+    const { target } = error.detail;
+    const { registry, pricing } = this.#rules;
+    if (target === registry) {
+      const reason = `nothing answers at ${target}; start a cluster with npm start, or say where it is with --registry`;
+      return new Fault({ code: "REGISTRY_UNAVAILABLE", reason }, { cause: error });
+    }
+    const what = target === pricing ? "pricing" : target;
+    const reason = `nothing answers at ${target}${target === pricing ? "; --pricing says where it is" : ""}`;
+    return new Fault({ code: "PEER_UNREACHABLE", hostId: what, reason }, { cause: error });
+  }
+
+  [Symbol.dispose](): void {
+    for (const channel of this.#channels.values()) channel.close();
+    this.#channels.clear();
+  }
+
+  #channel(target: string): GrpcChannel {
+    const known = this.#channels.get(target);
+    if (known !== undefined) return known;
+    const channel = new GrpcChannel({ target, timeoutMs: this.timeoutMs, maxMessageBytes: MAX_MESSAGE_BYTES });
+    this.#channels.set(target, channel);
+    return channel;
+  }
+}
