@@ -191,8 +191,9 @@ export class Agent implements AgentInstance {
     return { kind, agent: this.#parts.handle, load, view: this.#view(load !== undefined) };
   }
 
+  /** With a copy of the state: it is handed over, which is cheaper than to have it copied on the way. */
   #load(): Load {
-    return { ...this.#code, state: this.#state };
+    return { ...this.#code, state: this.#state && new Uint8Array(this.#state) };
   }
 
   #view(fresh: boolean): HostView {

@@ -17,11 +17,17 @@ export interface SandboxRules {
 
 export const pageBytes = 65_536;
 
+/**
+ * The engine collects garbage at every single growth of a memory that is larger than this, and a worker that does so cannot be ended
+ * before it is done: a loop that grows by a page at a time holds a processor for seconds (6 s for 128 MiB, 100 s for 1 GiB).
+ */
+const mostMemoryBytes = 1_024 * pageBytes;
+
 export const defaultSandboxRules: SandboxRules = {
   workers: 2,
   tickTimeoutMs: 100,
   callTimeoutMs: 1_000,
-  maxMemoryBytes: 1_024 * pageBytes,
+  maxMemoryBytes: mostMemoryBytes,
   maxModuleBytes: 8 << 20,
   maxStateBytes: 16 << 20,
   maxLogBytes: 64 << 10,
@@ -32,7 +38,7 @@ export function checkRules(rules: SandboxRules): SandboxRules {
   within("workers", rules.workers, { min: 1, max: 64 });
   within("tickTimeoutMs", rules.tickTimeoutMs, { min: 1, max: 600_000 });
   within("callTimeoutMs", rules.callTimeoutMs, { min: 1, max: 600_000 });
-  within("maxMemoryBytes", rules.maxMemoryBytes, { min: pageBytes, max: 65_536 * pageBytes });
+  within("maxMemoryBytes", rules.maxMemoryBytes, { min: pageBytes, max: mostMemoryBytes });
   within("maxModuleBytes", rules.maxModuleBytes, { min: 8, max: 256 << 20 });
   within("maxStateBytes", rules.maxStateBytes, { min: 0, max: 1 << 30 });
   within("maxLogBytes", rules.maxLogBytes, { min: 0, max: 16 << 20 });

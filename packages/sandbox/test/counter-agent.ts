@@ -15,7 +15,7 @@ export interface CounterOptions extends Omit<BuiltModule, "functions" | "imports
   /** Hostcalls get the function indices 0, 1, … in this order. */
   readonly hostcalls?: readonly HostcallName[];
   readonly hostModule?: string;
-  readonly parts?: Readonly<Record<string, Part>>;
+  readonly parts?: Readonly<Record<string, Part>> | undefined;
   readonly imports?: BuiltModule["imports"];
 }
 

@@ -48,6 +48,12 @@ function answerOf(call: readonly number[]): CounterOptions["parts"] {
   return { agent_tick: { code: [...op.store64(at.count, call), ...noMoreWork] } };
 }
 
+/** Afterwards this thread's timers and messages are late. */
+function standStill(ms: number): void {
+  const until = performance.now() + ms;
+  while (performance.now() < until);
+}
+
 describe("an agent's host", () => {
   test("tells it time, balance, price and receipts of the very tick", async () => {
     const sandbox = sandboxOf();
@@ -111,9 +117,21 @@ describe("an agent's host", () => {
   test("that stands still for a while fails no agent that was quick", async () => {
     const agent = await startAgent(sandboxOf({ tickTimeoutMs: 50 }), {});
     const tick = agent.tick(input, never);
-    const until = performance.now() + 400;
-    while (performance.now() < until); // this thread's timers and messages are late now
+    standStill(400);
     expect((await tick).kind).toBe("ok");
+  });
+
+  test("that stands still while a tick runs for too long counts it as failed all the same", async () => {
+    const upTo = [...op.load64(at.scratch), ...op.const64(20_000_000), 0x54, 0x0d, 0x00]; // i64.lt_u, br_if 0
+    const add = op.store64(at.scratch, [...op.load64(at.scratch), ...op.const64(1), ...op.add64]);
+    const slow = [0x03, 0x40, ...add, ...upTo, 0x0b];
+    const agent = await startAgent(sandboxOf({ tickTimeoutMs: 5 }), { parts: { agent_tick: tickThat(slow, 1) } });
+    await ticked(agent);
+    const tick = agent.tick(input, never);
+    standStill(400);
+    expect(await tick).toMatchObject({ kind: "failed", reason: "time-out" });
+    // The count is 1 still: it is slow again.
+    expect(await agent.tick(input, never)).toMatchObject({ kind: "failed", reason: "time-out" });
   });
 
   test("gives up a tick that loops at once, and the agent goes on from the state before", async () => {

@@ -21,6 +21,7 @@ import { op } from "./wasm-builder.ts";
 const none: ReadonlySet<Capability> = new Set();
 const input: TickInput = { balanceMicrocents: 7n, pricePerSecond: 1_000n, receipts: [] };
 const never = new AbortController().signal;
+const oneWorker: SandboxRules = { ...defaultSandboxRules, workers: 1 };
 const open: Sandbox[] = [];
 const lost: WorkerLost[] = [];
 
@@ -32,7 +33,7 @@ afterEach(async () => {
 function sandboxOf(rules: Partial<SandboxRules> = {}): Sandbox {
   const sandbox = new Sandbox(
     { clock: systemClock, onWorkerLost: (one) => lost.push(one) },
-    { ...defaultSandboxRules, workers: 1, ...rules },
+    { ...oneWorker, ...rules },
   );
   open.push(sandbox);
   return sandbox;
@@ -121,6 +122,21 @@ describe("a tick", () => {
     const first = agent.tick(input, never);
     await expect(agent.tick(input, never)).rejects.toThrow("busy");
     expect(good(await first).kind).toBe("ok");
+  });
+
+  test("that was given up does not end the wait for the next one when its worker is done with it", async () => {
+    const firstLost = Promise.withResolvers<void>();
+    const sandbox = new Sandbox({ clock: systemClock, onWorkerLost: () => firstLost.resolve() }, oneWorker);
+    open.push(sandbox);
+    const agent = await startAgent(sandbox, { options: { parts: { agent_tick: tickThat(op.forever, 0) } } });
+    const givingUp = new AbortController();
+    const first = agent.tick(input, givingUp.signal);
+    givingUp.abort(new Error("lease gone"));
+    await expect(first).rejects.toThrow("lease gone");
+    const second = agent.tick(input, never);
+    await firstLost.promise;
+    await expect(agent.tick(input, never)).rejects.toThrow("busy");
+    expect(bad(await second).reason).toBe("time-out");
   });
 
   test("GA-2: a tick that is thrown away is undone by restore", async () => {
@@ -256,6 +272,16 @@ describe("an endless loop", () => {
     );
     await looping.restore(stateOf(10n));
     expect(await countAfterTick(looping)).toBe(11n);
+  });
+
+  test("that only takes memory is ended as quickly, and its worker is gone as quickly", async () => {
+    const sandbox = sandboxOf();
+    const growing = [0x03, 0x40, ...op.const(1), ...op.grow, ...op.drop, 0x0c, 0x00, 0x0b];
+    const agent = await startAgent(sandbox, { options: { parts: { agent_tick: tickThat(growing, 0) } } });
+    expect(bad(await agent.tick(input, never)).reason).toBe("time-out");
+    const beganMs = performance.now();
+    await sandbox.stop();
+    expect(performance.now() - beganMs).toBeLessThan(2_000);
   });
 
   test("a slow neighbour does not make an agent that waits time out", async () => {

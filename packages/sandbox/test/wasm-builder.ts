@@ -14,7 +14,7 @@ export interface BuiltImport extends FunctionType {
 }
 
 export interface BuiltModule {
-  readonly imports?: readonly BuiltImport[];
+  readonly imports?: readonly BuiltImport[] | undefined;
   readonly functions: readonly BuiltFunction[];
   readonly memories?: readonly (readonly number[])[];
   readonly tables?: readonly (readonly number[])[];

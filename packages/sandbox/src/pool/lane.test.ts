@@ -1,3 +1,4 @@
+import type { Clock } from "@godwit/common/clock";
 import { FakeClock } from "@godwit/testing";
 import { beforeEach, describe, expect, test } from "vitest";
 import type { Answer, Request } from "../messages.ts";
@@ -117,6 +118,24 @@ describe("a lane", () => {
     await clock.advance(limits.tickTimeoutMs);
     expect(lost).toMatchObject([{ reason: "time-out", agentId: "agent-1" }]);
     expect(second.outcomes).toEqual([]);
+  });
+
+  test("L-2: a process that stood still does not end a worker that stood still with it", async () => {
+    let stoodStillMs = 0;
+    const stopped: Clock = {
+      now: () => clock.now(),
+      monotonicMs: () => clock.monotonicMs() + stoodStillMs,
+      sleep: (ms, signal) => clock.sleep(ms, signal),
+    };
+    lane = new Lane({ clock: stopped, threads, onWorkerLost: (one) => lost.push(one) }, limits);
+    lane.submit(jobOf(1));
+    threads.last().becomeReady();
+    threads.last().now = { kind: "tick", sinceNs: monotonicNs() - 20_000_000_000n };
+    stoodStillMs = 20_000;
+    await clock.advance(limits.tickTimeoutMs);
+    expect(lost).toEqual([]);
+    await clock.advance(limits.tickTimeoutMs);
+    expect(lost).toMatchObject([{ reason: "time-out" }]);
   });
 
   test("L-3: the jobs that waited go on in the new worker; the one that ended the old one hears of it", () => {

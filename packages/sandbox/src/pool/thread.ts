@@ -46,8 +46,10 @@ export class Thread implements LaneThread {
     else if (this.#ready) listener.ready();
   }
 
+  /** The state in a request to load is the worker's afterwards. */
   send(request: Request): void {
-    this.#worker.postMessage(request);
+    const state = request.kind === "drop" ? undefined : request.load?.state;
+    this.#worker.postMessage(request, state === undefined ? [] : [state.buffer as ArrayBuffer]);
   }
 
   beat(): Beat {
