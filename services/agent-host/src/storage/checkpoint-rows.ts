@@ -1,0 +1,260 @@
+// Checkpoints of all agents: headers, and the states of the newest.
+//
+// EI-11  One checkpoint for an agent, term and tick: a second one is refused, loudly.
+// Spine  A header that another one names as its base, and tick 0, is kept for ever.
+// What is read is what was signed: digest, seal and state are checked each time.
+
+import type { DatabaseSync, StatementSync } from "node:sqlite";
+import { Fault } from "@godwit/common/fault";
+import type { CheckpointRef, SignedBytes } from "@godwit/common/lease";
+import { type Checkpoint, digestOf, type Header, joinCheckpoint, readHeader } from "@godwit/lineage";
+import { type Cell, CellReader, pack, type Row, sameBytes, sealOf, unpack } from "./rows.ts";
+
+/** A header as it is to be written: what it says, and what was signed. */
+export interface HeaderToKeep {
+  readonly header: Header;
+  readonly signed: SignedBytes;
+  readonly digest: string;
+}
+
+export interface HeldHeader {
+  readonly signed: SignedBytes;
+  readonly ref: CheckpointRef;
+}
+
+/** SQLite's integers are signed. No honest agent comes near. */
+const MAX_WHOLE = 2n ** 63n - 1n;
+
+const COLUMNS = "agent_id, era, major, tick, digest, base_digest, state_digest, payload, signature, seal";
+const NEWEST_FIRST = "ORDER BY era DESC, major DESC, tick DESC";
+
+export class CheckpointRows {
+  readonly #cells: CellReader;
+  readonly #statements: Readonly<Record<keyof typeof SQL, StatementSync>>;
+
+  constructor(db: DatabaseSync, path: string) {
+    this.#cells = new CellReader(path);
+    const prepared = Object.entries(SQL).map(([name, sql]) => [name, db.prepare(sql)] as const);
+    this.#statements = Object.fromEntries(prepared) as Record<keyof typeof SQL, StatementSync>;
+  }
+
+  /** Whether exactly this checkpoint is held with its state. Throws Fault DIVERGENT_LINEAGE when another one has its place. */
+  holds({ header, digest }: HeaderToKeep): boolean {
+    const { agentId, era, major, tick } = header;
+    const row = this.#statements.place.get(agentId, era, major, tick);
+    if (row === undefined) return false;
+    if (this.#cells.text(row, "digest") !== digest) throw new Fault({ code: "DIVERGENT_LINEAGE", agentId });
+    return this.#cells.whole(row, "has_state") === 1n;
+  }
+
+  hasAny(agentId: string): boolean {
+    return this.#statements.any.get(agentId) !== undefined;
+  }
+
+  putOnSpine(kept: HeaderToKeep): void {
+    this.holds(kept);
+    this.#putHeader(kept);
+    this.#markSpine(kept.header.agentId, refOfHeader(kept));
+  }
+
+  /** Its state is in `states` already, or comes with `putState`. */
+  putCheckpoint(kept: HeaderToKeep, receipts: readonly Uint8Array[]): void {
+    if (this.holds(kept)) return;
+    this.#putHeader(kept);
+    const { agentId, era, major, tick } = kept.header;
+    const packed = pack(receipts);
+    this.#statements.attachState.run(packed, receiptsSeal(kept.digest, packed), agentId, era, major, tick);
+  }
+
+  putState(agentId: string, digest: string, bytes: Uint8Array): void {
+    this.#statements.putState.run(agentId, digest, bytes);
+  }
+
+  /** Once nothing names it any more. */
+  dropState(agentId: string, digest: string): void {
+    this.#statements.dropState.run(agentId, digest, agentId, digest, agentId, digest);
+  }
+
+  newestWithState(agentId: string): Checkpoint | undefined {
+    const row = this.#statements.newestWithState.get(agentId);
+    return row && this.#checkpoint(agentId, row);
+  }
+
+  withState(agentId: string, digest: string): Checkpoint | undefined {
+    const row = this.#statements.withState.get(agentId, digest);
+    return row && this.#checkpoint(agentId, row);
+  }
+
+  /** The header with the state that is kept for it. Throws Fault DATA_CORRUPT when there is none, or another. */
+  join(agentId: string, { header, signed, digest }: HeaderToKeep): Checkpoint {
+    const row = this.#statements.state.get(agentId, header.stateDigest);
+    const what = `checkpoint ${digest} (tick ${header.tick}) of agent ${agentId}`;
+    if (row === undefined) throw this.#cells.damaged(`the state of ${what} is missing`);
+    try {
+      return joinCheckpoint(signed, this.#cells.bytes(row, "bytes"), { maxStateBytes: Number.MAX_SAFE_INTEGER });
+    } catch (cause) {
+      throw this.#cells.damaged(`${what} cannot be read back`, cause);
+    }
+  }
+
+  /** Newest first. */
+  refsWithState(agentId: string): CheckpointRef[] {
+    return this.#statements.allWithState.all(agentId).map((row) => this.#ref(row));
+  }
+
+  receipts(agentId: string, digest: string): readonly Uint8Array[] | undefined {
+    const row = this.#statements.receipts.get(agentId, digest);
+    if (row === undefined) return undefined;
+    const packed = this.#cells.bytes(row, "receipts");
+    const list = unpack(packed);
+    if (list === undefined || !sameBytes(receiptsSeal(digest, packed), this.#cells.bytes(row, "receipts_seal"))) {
+      throw this.#cells.damaged(`the receipts of checkpoint ${digest} do not match their checksum`);
+    }
+    return list;
+  }
+
+  /** Newest first. */
+  headers(agentId: string): HeldHeader[] {
+    return this.#statements.headers.all(agentId).map((row) => this.#header(row));
+  }
+
+  /** Base headers from the base of `from` back to tick 0, newest first. */
+  spine(agentId: string, from: CheckpointRef): SignedBytes[] {
+    const spine: SignedBytes[] = [];
+    let { base } = readHeader(this.#headerAt(agentId, from, "nothing").payload);
+    let namedBy = from.digest;
+    while (base !== undefined) {
+      const signed = this.#headerAt(agentId, base, namedBy);
+      spine.push(signed);
+      namedBy = base.digest;
+      base = readHeader(signed.payload).base;
+    }
+    return spine;
+  }
+
+  /** Forgets the states of all but the newest `keep` checkpoints and the one that is named. */
+  pruneStates(agentId: string, keep: number, named: string | undefined): void {
+    for (const row of this.#statements.beyondNewestStates.all(agentId, keep)) {
+      const digest = this.#cells.text(row, "digest");
+      if (digest === named) continue;
+      this.#statements.detachState.run(agentId, digest);
+      this.dropState(agentId, this.#cells.text(row, "state_digest"));
+    }
+  }
+
+  /** Forgets what is older than the newest `keep` headers that are neither on the spine nor have a state. */
+  pruneHeaders(agentId: string, keep: number): void {
+    this.#statements.pruneHeaders.run(agentId, keep);
+  }
+
+  dropAll(agentId: string): void {
+    this.#statements.dropHeaders.run(agentId);
+    this.#statements.dropStates.run(agentId);
+  }
+
+  #putHeader({ header, signed, digest }: HeaderToKeep): void {
+    const { agentId, era, major, tick, base, stateDigest } = header;
+    if (era > MAX_WHOLE || major > MAX_WHOLE || tick > MAX_WHOLE) {
+      throw new Fault({ code: "CHECKPOINT_INVALID", reason: "its era, major or tick is beyond what a host can keep" });
+    }
+    if (base !== undefined) this.#markSpine(agentId, base);
+    const named = base === undefined || this.#statements.namedAsBase.get(agentId, era, major, digest) !== undefined;
+    const { payload, signature } = signed;
+    const cells = [agentId, era, major, tick, digest, base?.digest ?? null, stateDigest, payload, signature] as const;
+    this.#statements.insertHeader.run(...cells, sealOf(cells), named ? 1 : 0);
+  }
+
+  #markSpine(agentId: string, { era, major, tick, digest }: CheckpointRef): void {
+    this.#statements.markSpine.run(agentId, era, major, tick, digest);
+  }
+
+  #headerAt(agentId: string, { era, major, tick, digest }: CheckpointRef, namedBy: string): SignedBytes {
+    const row = this.#statements.headerAt.get(agentId, era, major, tick, digest);
+    if (row !== undefined) return this.#header(row).signed;
+    if (namedBy !== "nothing") throw this.#cells.damaged(`checkpoint ${digest}, the base of ${namedBy}, is missing`);
+    throw new Fault({ code: "CHECKPOINT_INVALID", reason: `${digest} of agent ${agentId} is not on this host` });
+  }
+
+  #checkpoint(agentId: string, row: Row): Checkpoint {
+    return this.join(agentId, headerToKeep(agentId, this.#header(row).signed));
+  }
+
+  #header(row: Row): HeldHeader {
+    const agentId = this.#cells.text(row, "agent_id");
+    const ref = this.#ref(row);
+    const baseDigest = row["base_digest"] === null ? null : this.#cells.text(row, "base_digest");
+    const stateDigest = this.#cells.text(row, "state_digest");
+    const signed = { payload: this.#cells.bytes(row, "payload"), signature: this.#cells.bytes(row, "signature") };
+    const what = `the header of checkpoint ${ref.digest} of agent ${agentId}`;
+    const place: readonly Cell[] = [agentId, ref.era, ref.major, ref.tick, ref.digest, baseDigest, stateDigest];
+    this.#cells.checkSeal(row, [...place, signed.payload, signed.signature], what);
+    return { signed, ref };
+  }
+
+  #ref(row: Row): CheckpointRef {
+    return {
+      era: this.#cells.whole(row, "era"),
+      major: this.#cells.whole(row, "major"),
+      tick: this.#cells.whole(row, "tick"),
+      digest: this.#cells.text(row, "digest"),
+    };
+  }
+}
+
+/** Throws Fault CHECKPOINT_INVALID for what does not belong to this agent, or not together. */
+export function headerToKeep(agentId: string, signed: SignedBytes): HeaderToKeep {
+  const header = readHeader(signed.payload);
+  if (header.agentId !== agentId) throw foreign(header.agentId, agentId);
+  return { header, signed, digest: digestOf(signed.payload) };
+}
+
+/** Throws Fault CHECKPOINT_INVALID. What was acknowledged can be read back, so the state is hashed before it is written. */
+export function checkpointToKeep(agentId: string, { header, signed, digest, state }: Checkpoint): HeaderToKeep {
+  if (header.agentId !== agentId) throw foreign(header.agentId, agentId);
+  if (digestOf(signed.payload) !== digest || digestOf(state) !== header.stateDigest) {
+    throw new Fault({ code: "CHECKPOINT_INVALID", reason: "header and state are not those of its digests" });
+  }
+  return { header, signed, digest };
+}
+
+function foreign(agentId: string, expected: string): Fault {
+  return new Fault({ code: "CHECKPOINT_INVALID", reason: `it is one of agent ${agentId}, not of ${expected}` });
+}
+
+function refOfHeader({ header, digest }: HeaderToKeep): CheckpointRef {
+  return { era: header.era, major: header.major, tick: header.tick, digest };
+}
+
+function receiptsSeal(digest: string, packed: Uint8Array): Uint8Array {
+  return sealOf([digest, packed]);
+}
+
+const SQL = {
+  place: "SELECT digest, has_state FROM headers WHERE agent_id = ? AND era = ? AND major = ? AND tick = ?",
+  any: "SELECT 1 FROM headers WHERE agent_id = ? LIMIT 1",
+  insertHeader: `INSERT OR IGNORE INTO headers (${COLUMNS}, on_spine, has_state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)`,
+  markSpine: `UPDATE headers SET on_spine = 1
+    WHERE agent_id = ? AND era = ? AND major = ? AND tick = ? AND digest = ? AND on_spine = 0`,
+  namedAsBase: "SELECT 1 FROM headers WHERE agent_id = ? AND (era, major) > (?, ?) AND base_digest = ? LIMIT 1",
+  attachState: `UPDATE headers SET has_state = 1, receipts = ?, receipts_seal = ?
+    WHERE agent_id = ? AND era = ? AND major = ? AND tick = ?`,
+  detachState: `UPDATE headers SET has_state = 0, receipts = NULL, receipts_seal = NULL
+    WHERE agent_id = ? AND digest = ? AND has_state = 1`,
+  putState: "INSERT OR IGNORE INTO states (agent_id, digest, bytes) VALUES (?, ?, ?)",
+  state: "SELECT bytes FROM states WHERE agent_id = ? AND digest = ?",
+  dropState: `DELETE FROM states WHERE agent_id = ? AND digest = ?
+    AND NOT EXISTS (SELECT 1 FROM headers WHERE agent_id = ? AND state_digest = ? AND has_state = 1)
+    AND NOT EXISTS (SELECT 1 FROM staging WHERE agent_id = ? AND state_digest = ?)`,
+  newestWithState: `SELECT ${COLUMNS} FROM headers WHERE agent_id = ? AND has_state = 1 ${NEWEST_FIRST} LIMIT 1`,
+  withState: `SELECT ${COLUMNS} FROM headers WHERE agent_id = ? AND digest = ? AND has_state = 1`,
+  allWithState: `SELECT era, major, tick, digest FROM headers WHERE agent_id = ? AND has_state = 1 ${NEWEST_FIRST}`,
+  beyondNewestStates: `SELECT digest, state_digest FROM headers
+    WHERE agent_id = ? AND has_state = 1 ${NEWEST_FIRST} LIMIT -1 OFFSET ?`,
+  receipts: "SELECT receipts, receipts_seal FROM headers WHERE agent_id = ? AND digest = ? AND has_state = 1",
+  headers: `SELECT ${COLUMNS} FROM headers WHERE agent_id = ? ${NEWEST_FIRST}`,
+  headerAt: `SELECT ${COLUMNS} FROM headers WHERE agent_id = ? AND era = ? AND major = ? AND tick = ? AND digest = ?`,
+  pruneHeaders: `DELETE FROM headers WHERE id IN (
+    SELECT id FROM headers WHERE agent_id = ? AND has_state = 0 AND on_spine = 0 ${NEWEST_FIRST} LIMIT -1 OFFSET ?)`,
+  dropHeaders: "DELETE FROM headers WHERE agent_id = ?",
+  dropStates: "DELETE FROM states WHERE agent_id = ?",
+} as const;

@@ -1,0 +1,185 @@
+// Writes of many callers as few transactions: what arrives within one turn of the event loop, or while a commit runs,
+// shares one transaction and one fsync.
+//
+// 1. A promise resolves only after the transaction with its unit is on the disk.
+// 2. Units are applied in the order of submission, each in a savepoint: one that fails leaves no trace and fails alone.
+//    Where SQLite gives up the whole transaction, the units are applied again, one transaction each.
+// 3. After an error that leaves doubt about what is on the disk nothing is written any more (leavesDoubt).
+// 4. A log is written back into the database only after the waiting callers were answered.
+
+import type { DatabaseSync } from "node:sqlite";
+import { Fault } from "@godwit/common/fault";
+import { asFault, leavesDoubt } from "./sqlite-fault.ts";
+
+export interface Unit<T> {
+  /** About how much it writes. */
+  readonly bytes: number;
+  /** Reads and writes the database and nothing else: it may be run twice. */
+  run(): T;
+  /** Called once, after the commit and before the promise resolves. */
+  committed?(value: T): void;
+}
+
+export interface CommitCounters {
+  readonly units: number;
+  readonly failedUnits: number;
+  readonly transactions: number;
+}
+
+/** A transaction blocks this thread for as long as its bytes take to the disk, so there is a limit to them. */
+const TRANSACTION_MAX_BYTES = 8 * 1024 * 1024;
+const WRITE_BACK_ABOVE_BYTES = 4 * 1024 * 1024;
+/** Pages that a small unit touches, in bytes. */
+const UNIT_OVERHEAD_BYTES = 64 * 1024;
+
+interface Queued {
+  readonly bytes: number;
+  /** Returns what is to be done after the commit. */
+  run(): () => void;
+  reject(error: unknown): void;
+}
+
+export class GroupCommit {
+  readonly #db: DatabaseSync;
+  readonly #path: string;
+  #queue: Queued[] = [];
+  #scheduled = false;
+  #drained: (() => void)[] = [];
+  #loggedBytes = 0;
+  #broken: { readonly cause: unknown } | undefined;
+  #counters: CommitCounters = { units: 0, failedUnits: 0, transactions: 0 };
+
+  constructor(db: DatabaseSync, path: string) {
+    this.#db = db;
+    this.#path = path;
+  }
+
+  get counters(): CommitCounters {
+    return this.#counters;
+  }
+
+  /** Why nothing is written any more, until the database is opened anew. */
+  get broken(): Fault | undefined {
+    if (this.#broken === undefined) return undefined;
+    const { cause } = this.#broken;
+    const fault = asFault(cause, this.#path);
+    const why = fault instanceof Fault && "reason" in fault.detail ? fault.detail.reason : String(cause);
+    const reason = `${why}; which of the last writes are on the disk is known when the host was started anew`;
+    return new Fault({ code: "DISK_FAILED", path: this.#path, reason }, { cause });
+  }
+
+  submit<T>(unit: Unit<T>): Promise<T> {
+    if (this.#broken !== undefined) return Promise.reject(this.broken);
+    return new Promise<T>((resolve, reject) => {
+      const run = () => {
+        const value = unit.run();
+        return () => {
+          unit.committed?.(value);
+          resolve(value);
+        };
+      };
+      this.#queue.push({ bytes: unit.bytes, run, reject });
+      this.#schedule();
+    });
+  }
+
+  /** Resolves when everything that was submitted so far has been answered. */
+  drain(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#drained.push(resolve);
+      this.#schedule();
+    });
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(this.#turn);
+  }
+
+  readonly #turn = (): void => {
+    this.#scheduled = false;
+    const batch = this.#nextBatch();
+    if (batch.length > 0) this.#transact(batch);
+    else this.#writeBack();
+    if (this.#queue.length > 0 || this.#loggedBytes > WRITE_BACK_ABOVE_BYTES) this.#schedule();
+    if (this.#queue.length === 0) for (const resolve of this.#drained.splice(0)) resolve();
+  };
+
+  #nextBatch(): Queued[] {
+    let bytes = 0;
+    // A steady stream of writes must not keep the log growing for ever.
+    if (this.#loggedBytes > 16 * WRITE_BACK_ABOVE_BYTES) this.#writeBack();
+    const end = this.#queue.findIndex((unit, index) => {
+      bytes += unit.bytes;
+      return index > 0 && bytes > TRANSACTION_MAX_BYTES;
+    });
+    return this.#queue.splice(0, end === -1 ? this.#queue.length : end);
+  }
+
+  #transact(batch: readonly Queued[]): void {
+    const answers: (() => void)[] = [];
+    let failed = 0;
+    try {
+      if (this.#broken !== undefined) throw this.#broken.cause;
+      this.#db.exec("BEGIN IMMEDIATE");
+      for (const unit of batch) {
+        const done = this.#apply(unit);
+        if (!done.ok) failed++;
+        answers.push(done.answer);
+      }
+      this.#db.exec("COMMIT");
+    } catch (error) {
+      this.#rollBack(error);
+      if (batch.length > 1 && this.#broken === undefined) for (const unit of batch) this.#transact([unit]);
+      else for (const unit of batch) this.#refuse(unit, error);
+      return;
+    }
+    const { units, failedUnits, transactions } = this.#counters;
+    this.#counters = {
+      units: units + batch.length - failed,
+      failedUnits: failedUnits + failed,
+      transactions: transactions + 1,
+    };
+    for (const { bytes } of batch) this.#loggedBytes += bytes + UNIT_OVERHEAD_BYTES;
+    for (const answer of answers) answer();
+  }
+
+  #apply(unit: Queued): { readonly ok: boolean; readonly answer: () => void } {
+    this.#db.exec("SAVEPOINT unit");
+    try {
+      const answer = unit.run();
+      this.#db.exec("RELEASE unit");
+      return { ok: true, answer };
+    } catch (error) {
+      if (!this.#db.isTransaction || leavesDoubt(error)) throw error;
+      this.#db.exec("ROLLBACK TO unit; RELEASE unit");
+      return { ok: false, answer: () => unit.reject(asFault(error, this.#path)) };
+    }
+  }
+
+  #refuse(unit: Queued, error: unknown): void {
+    this.#counters = { ...this.#counters, failedUnits: this.#counters.failedUnits + 1 };
+    unit.reject(this.broken ?? asFault(error, this.#path));
+  }
+
+  #rollBack(error: unknown): void {
+    if (leavesDoubt(error)) this.#broken ??= { cause: error };
+    try {
+      if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
+    } catch (cause) {
+      this.#broken ??= { cause };
+    }
+  }
+
+  #writeBack(): void {
+    if (this.#loggedBytes <= WRITE_BACK_ABOVE_BYTES || this.#broken !== undefined) return;
+    this.#loggedBytes = 0;
+    try {
+      this.#db.exec("PRAGMA wal_checkpoint(PASSIVE)");
+    } catch (error) {
+      // A full disk leaves the log as it is: it holds everything, and is written back another time.
+      if (leavesDoubt(error)) this.#broken = { cause: error };
+    }
+  }
+}

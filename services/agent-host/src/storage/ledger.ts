@@ -1,0 +1,197 @@
+// One write unit, applied inside a transaction. Every rule is asked against the rows as they are in that transaction, so
+// two units of one agent in one transaction see each other.
+
+import type { DatabaseSync } from "node:sqlite";
+import { Fault } from "@godwit/common/fault";
+import type { SignedBytes } from "@godwit/common/lease";
+import { AgentRows } from "./agent-rows.ts";
+import { CheckpointRows, checkpointToKeep, type HeaderToKeep, headerToKeep } from "./checkpoint-rows.ts";
+import { checkpointNamedBy } from "./journal.ts";
+import { checkpointRefusal, journalRefusal, relinquishedAfter } from "./rules.ts";
+import { StagingRows } from "./staging-rows.ts";
+import type { AgentIdentity, StagedHandoff, StorageRules, StoredAgent, WriteUnit } from "./types.ts";
+
+/** A unit whose parts were read and checked by themselves. */
+export interface PreparedUnit {
+  readonly unit: WriteUnit;
+  readonly checkpoint: HeaderToKeep | undefined;
+  readonly spine: readonly HeaderToKeep[];
+  readonly staged: HeaderToKeep | undefined;
+  readonly bytes: number;
+}
+
+/** What the tables hold after a unit, of what is also kept in memory. */
+export interface Effect {
+  readonly agent: StoredAgent | undefined;
+  /** Nothing is left of the agent. */
+  readonly gone: boolean;
+  readonly staged: StagedHandoff | undefined;
+  readonly unstaged: readonly string[];
+}
+
+/** Headers are pruned when this many were added, so that not every checkpoint pays for it. */
+const PRUNE_EVERY = 32;
+
+export class Ledger {
+  readonly agents: AgentRows;
+  readonly checkpoints: CheckpointRows;
+  readonly staging: StagingRows;
+  readonly #rules: StorageRules;
+  readonly #addedSincePruning = new Map<string, number>();
+
+  constructor(db: DatabaseSync, path: string, rules: StorageRules) {
+    this.agents = new AgentRows(db, path);
+    this.checkpoints = new CheckpointRows(db, path);
+    this.staging = new StagingRows(db, path);
+    this.#rules = rules;
+  }
+
+  apply({ unit, checkpoint, spine, staged }: PreparedUnit): Effect {
+    const { agentId, journal } = unit;
+    const before = this.agents.get(agentId);
+    const stagedNow = unit.stage && staged && this.#stage(before, unit.stage, staged);
+    const promoted = unit.promoteStaging === undefined ? undefined : this.#promote(before, unit, unit.promoteStaging);
+    const agent = this.#putAgent(before, unit, promoted?.handoff.agent);
+
+    for (const header of spine) this.checkpoints.putOnSpine(header);
+    if (checkpoint !== undefined && unit.checkpoint !== undefined) {
+      this.#putCheckpoint(before, unit, checkpoint, { state: unit.checkpoint.state, receipts: unit.receipts ?? [] });
+    }
+    if (unit.dropStaging !== undefined) this.#dropStaging(unit.dropStaging);
+    if (checkpoint !== undefined || promoted !== undefined || journal !== undefined)
+      this.#prune(agent ?? before, agentId);
+
+    const unstaged = [unit.promoteStaging, unit.dropStaging].filter((id) => id !== undefined);
+    const gone = unit.dropStaging !== undefined && this.#removeIfNothingIsLeft(agent ?? before);
+    return { agent, gone, staged: stagedNow, unstaged };
+  }
+
+  /** Throws Fault INVALID_ARGUMENT unless the agent is terminated. */
+  forget(agentId: string): readonly string[] {
+    const agent = this.agents.get(agentId);
+    if (agent === undefined) return [];
+    if (agent.journal.phase !== "terminated") {
+      const reason = `agent ${agentId} is ${agent.journal.phase}: only one that was terminated may be forgotten`;
+      throw new Fault({ code: "INVALID_ARGUMENT", field: "agent", reason });
+    }
+    const handoffs = [...this.staging.all()].filter((handoff) => handoff.agentId === agentId);
+    this.staging.deleteOfAgent(agentId);
+    this.checkpoints.dropAll(agentId);
+    return handoffs.map(({ handoffId }) => handoffId);
+  }
+
+  #stage(
+    before: StoredAgent | undefined,
+    incoming: NonNullable<WriteUnit["stage"]>,
+    header: HeaderToKeep,
+  ): StagedHandoff {
+    const { agentId } = header.header;
+    if (before?.journal.phase === "terminated") throw new Fault({ code: "TERMINATED", agentId });
+    this.checkpoints.holds(header);
+    const staged = this.staging.put(agentId, incoming);
+    this.checkpoints.putState(agentId, header.header.stateDigest, incoming.checkpoint.state);
+    return staged;
+  }
+
+  #promote(before: StoredAgent | undefined, { agentId, journal }: WriteUnit, handoffId: string) {
+    const staged = this.staging.get(handoffId);
+    if (staged === undefined || staged.handoff.agentId !== agentId) {
+      const reason = `no handoff ${handoffId} of agent ${agentId} is staged`;
+      throw new Fault({ code: "INVALID_ARGUMENT", field: "promoteStaging", reason });
+    }
+    const { checkpoint, receipts, spine } = staged;
+    if (!this.checkpoints.holds(checkpoint)) {
+      const refusal = checkpointRefusal(before, journal, checkpoint.header);
+      if (refusal !== undefined) throw refusal;
+    }
+    for (const signed of spine) this.checkpoints.putOnSpine(headerToKeep(agentId, signed));
+    this.checkpoints.putCheckpoint(checkpoint, receipts);
+    this.staging.delete(handoffId);
+    return staged;
+  }
+
+  #putAgent(
+    before: StoredAgent | undefined,
+    unit: WriteUnit,
+    promoted: AgentIdentity | undefined,
+  ): StoredAgent | undefined {
+    const { agentId, journal = before?.journal } = unit;
+    if (unit.journal === undefined && unit.agent === undefined && (before !== undefined || onlyStages(unit))) {
+      return undefined;
+    }
+    const known = unit.agent ?? before ?? promoted;
+    if (known === undefined || journal === undefined) {
+      const reason = `agent ${agentId} is new here: write what it is together with its journal entry`;
+      throw new Fault({ code: "INVALID_ARGUMENT", field: "agent", reason });
+    }
+    const refusal = journalRefusal(before, journal);
+    if (refusal !== undefined) throw refusal;
+
+    const { name, moduleDigest, manifestDigest } = known;
+    const newestRelinquished = relinquishedAfter(before, journal);
+    const agent = { agentId, name, moduleDigest, manifestDigest, journal, newestRelinquished };
+    this.agents.put(agent);
+    return agent;
+  }
+
+  #putCheckpoint(
+    before: StoredAgent | undefined,
+    { agentId, journal }: WriteUnit,
+    kept: HeaderToKeep,
+    content: { readonly state: Uint8Array; readonly receipts: readonly Uint8Array[] },
+  ): void {
+    if (this.checkpoints.holds(kept)) return;
+    const refusal = checkpointRefusal(before, journal, kept.header);
+    if (refusal !== undefined) throw refusal;
+    this.checkpoints.putState(agentId, kept.header.stateDigest, content.state);
+    this.checkpoints.putCheckpoint(kept, content.receipts);
+  }
+
+  #dropStaging(handoffId: string): void {
+    const staged = this.staging.get(handoffId);
+    if (staged === undefined) return;
+    this.staging.delete(handoffId);
+    this.checkpoints.dropState(staged.handoff.agentId, staged.checkpoint.header.stateDigest);
+  }
+
+  /** A handoff that was refused before its claim leaves no agent behind, unless this host had something of it before. */
+  #removeIfNothingIsLeft(agent: StoredAgent | undefined): boolean {
+    if (agent?.journal.phase !== "replica" || agent.newestRelinquished !== undefined) return false;
+    if (this.checkpoints.hasAny(agent.agentId) || this.staging.hasAny(agent.agentId)) return false;
+    this.agents.delete(agent.agentId);
+    return true;
+  }
+
+  #prune(agent: StoredAgent | undefined, agentId: string): void {
+    const { keepStates, keepHeaders } = this.#rules;
+    this.checkpoints.pruneStates(agentId, keepStates, agent && checkpointNamedBy(agent.journal));
+    const added = (this.#addedSincePruning.get(agentId) ?? PRUNE_EVERY) + 1;
+    const due = added >= Math.min(PRUNE_EVERY, Math.max(1, keepHeaders / 8));
+    if (due) this.checkpoints.pruneHeaders(agentId, keepHeaders);
+    this.#addedSincePruning.set(agentId, due ? 0 : added);
+  }
+}
+
+/** Throws Fault CHECKPOINT_INVALID for what could not be read back, or is another agent's. */
+export function prepareUnit(unit: WriteUnit): PreparedUnit {
+  const { agentId, stage } = unit;
+  const checkpoint = unit.checkpoint && checkpointToKeep(agentId, unit.checkpoint);
+  const staged = stage && checkpointToKeep(agentId, stage.checkpoint);
+  const spine = (unit.spine ?? []).map((signed) => headerToKeep(agentId, signed));
+  for (const signed of stage?.spine ?? []) headerToKeep(agentId, signed);
+  const bytes =
+    (unit.checkpoint?.state.length ?? 0) +
+    (stage?.checkpoint.state.length ?? 0) +
+    sizeOf(unit.spine) +
+    sizeOf(stage?.spine);
+  return { unit, checkpoint, spine, staged, bytes };
+}
+
+/** A package that is staged, or dropped, makes no agent. */
+function onlyStages({ promoteStaging, checkpoint, spine }: WriteUnit): boolean {
+  return promoteStaging === undefined && checkpoint === undefined && spine === undefined;
+}
+
+function sizeOf(headers: readonly SignedBytes[] = []): number {
+  return headers.reduce((sum, { payload, signature }) => sum + payload.length + signature.length, 0);
+}
