@@ -148,17 +148,23 @@ describe("cancellation", () => {
 
   test("a call that is aborted in the tick in which it starts does not leave the server with it", async () => {
     await using setup = await setUp({
-      unary: async (_, { signal }) => {
+      unary: () => text("the channel is warm now"),
+      upload: async (_, { signal }) => {
         throw signal.aborted ? signal.reason : await aborted(signal);
       },
     });
-    const channel = setup.channel();
-    await failure(client(channel, Echo).unary(text(""), { timeoutMs: 50 })); // the channel is warm now
+    const echo = client(setup.channel(), Echo);
+    await echo.unary(text(""));
     for (let i = 0; i < 20; i++) {
+      const requests = (async function* () {
+        yield text("first");
+        await new Promise(() => {});
+      })();
       const controller = new AbortController();
-      const call = client(channel, Echo).unary(text(""), { signal: controller.signal });
+      const call = expect(echo.upload(requests, { signal: controller.signal })).rejects.toThrow("at once");
+      for (let microtask = 0; microtask < i % 4; microtask++) await Promise.resolve();
       controller.abort(new Error("at once"));
-      await expect(call).rejects.toThrow("at once");
+      await call;
     }
     const stopMs = clock.monotonicMs();
     await setup.server.stop();
