@@ -1,6 +1,6 @@
 export { FakeClock, type FakeClockStart } from "./clock/fake-clock.ts";
 export { Cluster, type ClusterOptions, type HostOptions, type RegistryOptions } from "./cluster/cluster.ts";
-export { ClusterNode, type NodeSpec } from "./cluster/cluster-node.ts";
+export { ClusterNode, type CrashPoint, type NodeSpec } from "./cluster/cluster-node.ts";
 export { HostNode, type HostProxies, PricingNode, RegistryNode } from "./cluster/nodes.ts";
 export { type ServiceName, serviceEntry } from "./cluster/service-entry.ts";
 export { type RunOptions, uploadFrames } from "./cluster/upload.ts";

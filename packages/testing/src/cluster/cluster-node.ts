@@ -14,6 +14,15 @@ export interface NodeSpec {
   readonly signal: AbortSignal;
 }
 
+export interface CrashPoint {
+  readonly point: string;
+  /** At which time from now on that it is reached; the first when unset. */
+  readonly nth?: number;
+  /** SIGKILL, when unset, or SIGSTOP. */
+  readonly action?: "crash" | "stop";
+  readonly signal?: AbortSignal;
+}
+
 /** One service of a cluster, as a process that can be killed, paused and started again on the same data and ports. */
 export class ClusterNode implements AsyncDisposable {
   readonly name: string;
@@ -83,9 +92,9 @@ export class ClusterNode implements AsyncDisposable {
     return this.process.waitForLog(pattern, signal);
   }
 
-  /** The process kills itself when it next comes to this point. To arm one from the start: `GODWIT_CRASH_AT` in `extraEnv`. */
-  armCrashPoint(point: string, signal: AbortSignal = this.#signal): Promise<void> {
-    return this.process.postOps("/crash-points", { point }, signal);
+  /** The process ends or freezes itself at this point. To arm one from the start: `GODWIT_CRASH_AT` in `extraEnv`. */
+  armCrashPoint({ signal = this.#signal, ...armed }: CrashPoint): Promise<void> {
+    return this.process.postOps("/crash-points", armed, signal);
   }
 
   /** The last lines, for the error of a test that fails. */

@@ -6,7 +6,7 @@ import { FaultProxy } from "../net/fault-proxy.ts";
 import { freePort } from "../net/free-port.ts";
 import type { ClusterNode } from "./cluster-node.ts";
 import { HostNode, type HostProxies, PricingNode, RegistryNode } from "./nodes.ts";
-import { serviceEntry } from "./service-entry.ts";
+import { type ServiceName, serviceEntry } from "./service-entry.ts";
 import type { RunOptions } from "./upload.ts";
 import { type WaitRules, waitFor } from "./wait-for.ts";
 
@@ -24,6 +24,8 @@ export interface ClusterOptions {
   readonly env?: Env;
   /** Data directories go here, and stay. A temporary directory, removed at the end, when unset. */
   readonly dir?: string;
+  /** main.js files to run instead of this repository's builds: other versions, for example. */
+  readonly entries?: Partial<Readonly<Record<ServiceName, string>>>;
 }
 
 export interface RegistryOptions {
@@ -90,15 +92,17 @@ export class Cluster implements AsyncDisposable {
 
   async startRegistry({ name = "registry", env = {} }: RegistryOptions = {}): Promise<RegistryNode> {
     const { redisUrl } = this.#options;
-    const common = await this.#common(name, env, redisUrl === undefined ? {} : { GODWIT_REDIS_URL: redisUrl });
-    const node = new RegistryNode({ ...common, entry: serviceEntry("registry") });
+    // Replicas of one store sign with one key.
+    const shared = { GODWIT_REDIS: redisUrl ?? "", GODWIT_KEY: join(this.dir, "registry.key") };
+    const common = await this.#common(name, env, redisUrl === undefined ? {} : shared);
+    const node = new RegistryNode({ ...common, entry: this.#entry("registry") });
     this.#registries.push(node);
     await node.start();
     return node;
   }
 
   async startPricing({ env = {} }: { readonly env?: Env } = {}): Promise<PricingNode> {
-    const node = new PricingNode({ ...(await this.#common("pricing", env, {})), entry: serviceEntry("pricing") });
+    const node = new PricingNode({ ...(await this.#common("pricing", env, {})), entry: this.#entry("pricing") });
     this.#pricing = node;
     await node.start();
     return node;
@@ -114,12 +118,13 @@ export class Cluster implements AsyncDisposable {
       GODWIT_NAME: name,
       GODWIT_REGISTRY: registries,
       GODWIT_P2P_LISTEN: multiaddr(p2pPort),
-      ...(proxies.p2p === undefined ? {} : { GODWIT_P2P_ADVERTISE: multiaddr(proxies.p2p.port) }),
+      ...(proxies.p2p === undefined ? {} : { GODWIT_P2P_ANNOUNCE: multiaddr(proxies.p2p.port) }),
       ...(this.#pricing === undefined ? {} : { GODWIT_PRICING: this.#pricing.grpcAddress }),
       ...(price === undefined ? {} : { GODWIT_PRICE: String(price) }),
-      ...(capabilities === undefined ? {} : { GODWIT_CAPABILITIES: capabilities.join(",") }),
+      // A variable that is set to nothing counts as not set; a comma is the empty list.
+      ...(capabilities === undefined ? {} : { GODWIT_CAPABILITIES: capabilities.join(",") || "," }),
     });
-    const node = new HostNode({ ...common, entry: serviceEntry("agent-host"), p2pPort, proxies });
+    const node = new HostNode({ ...common, entry: this.#entry("agent-host"), p2pPort, proxies });
     this.#hosts.set(name, node);
     await node.start();
     return node;
@@ -161,6 +166,10 @@ export class Cluster implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop();
+  }
+
+  #entry(service: ServiceName): string {
+    return this.#options.entries?.[service] ?? serviceEntry(service);
   }
 
   #nodes(): readonly ClusterNode[] {
