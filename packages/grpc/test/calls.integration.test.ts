@@ -166,6 +166,7 @@ describe("cancellation", () => {
       controller.abort(new Error("at once"));
       await call;
     }
+    await echo.unary(text("")); // by now the server has seen all of them
     const stopMs = clock.monotonicMs();
     await setup.server.stop();
     expect(clock.monotonicMs() - stopMs).toBeLessThan(1_000);
