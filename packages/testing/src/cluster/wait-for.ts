@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import { systemClock, withDeadline } from "@godwit/common/clock";
 import { isFault } from "@godwit/common/fault";
 
@@ -40,7 +41,10 @@ export async function waitFor<T>(
     });
   } catch (error) {
     if (!isFault(error, "DEADLINE_EXCEEDED") || error.detail.what !== what) throw error;
-    const why = lastError === undefined ? "" : `\nlast error: ${String(lastError)}`;
+    const why =
+      lastError === undefined
+        ? ""
+        : `\nlast error: ${inspect(lastError, { depth: 1, compact: true }).split("\n    at ")[0]}`;
     const evidence = rules.evidence === undefined ? "" : `\n${rules.evidence()}`;
     throw new Error(`${what}: not within ${timeoutMs} ms${why}${evidence}`, { cause: lastError ?? error });
   }

@@ -24,7 +24,7 @@ export class StoreWatch {
   /** Why nothing can be written; undefined when all is well. */
   reason(): string | undefined {
     if (this.#trouble === undefined) return undefined;
-    return this.#trouble instanceof Error ? this.#trouble.message : String(this.#trouble);
+    return this.#trouble instanceof Error ? this.#trouble.message : "it cannot be written";
   }
 
   start(): void {
