@@ -60,6 +60,7 @@ describe("no host signs a header", () => {
     ["I6: a receipt of the base's ticks", withReceipt({ firstTick: 0n }), "begin before its base"],
     ["I6: a receipt that ends early", withReceipt({ lastTick: 9n }), "do not end at its tick"],
     ["I6: a receipt that never was", withReceipt({ firstTick: 11n }), "it ends before it begins"],
+    ["I6: a time beyond 64 bits", withReceipt({ elapsedNs: 2n ** 64n }), "a tick or the time is out of range"],
     ["I6: an invented price", withReceipt({ pricePerSecond: 10n ** 15n }), "does not follow from its times and prices"],
     [
       "I6: time that was not charged",
