@@ -47,14 +47,15 @@ export async function runCli(argv: readonly string[], surroundings: Surroundings
   const { leading, name, rest } = splitCommand(argv);
   if (name === undefined) {
     const asked = argv.length === 0 || leading.some((word) => word === "--help" || word === "-h");
-    const text = asked ? usage() : `error: CONFIG_INVALID: no command; godwit --help lists them\n`;
-    (asked ? terminal.out : terminal.err)(text);
+    if (!asked) terminal.err("error: CONFIG_INVALID: no command; godwit --help lists them\n");
+    else terminal.out(usage());
     return asked && argv.length > 0 ? EXIT.ok : EXIT.usage;
   }
   const command = COMMANDS.find((candidate) => candidate.name === name);
   if (command === undefined) {
     const names = COMMANDS.map((candidate) => candidate.name);
-    terminal.err(`error: CONFIG_INVALID: ${name}: there is no such command${suggestion(name, names)}\n`);
+    const hint = suggestion(name, names).replace("mean --", "mean ").replace("; --help", "; godwit --help");
+    terminal.err(`error: CONFIG_INVALID: ${name}: there is no such command${hint}\n`);
     return EXIT.usage;
   }
   try {

@@ -85,5 +85,5 @@ function hostName(index: number): string {
 /** Each round of the offers is dearer than the one before. */
 function offerOf(index: number): Offer {
   const offer = OFFERS[index % OFFERS.length] as Offer;
-  return { ...offer, price: offer.price + 500n * BigInt(Math.floor(index / OFFERS.length)) };
+  return { ...offer, price: offer.price + 300n * BigInt(Math.floor(index / OFFERS.length)) };
 }
