@@ -45,7 +45,7 @@ describe("plan", () => {
     pricing: { grpc: 3, ops: 4 },
     hosts: Array.from({ length: 10 }, (_, index) => ({ grpc: 10 + index, ops: 20 + index })),
   };
-  const plan = planCluster({ ports, dataDir: "/data", redisUrl: undefined, allowFaults: false });
+  const plan = planCluster({ ports, dataDir: "/data", redisUrl: undefined, losesFirstHandoff: false });
 
   test("hosts have names, directories and prices of their own, and know the others' addresses", () => {
     expect(new Set(plan.hosts.map(({ name }) => name)).size).toBe(10);
@@ -65,11 +65,15 @@ describe("plan", () => {
     }
   });
 
-  test("faults and Redis only where they were asked for", () => {
-    expect(plan.registry.env).not.toHaveProperty("GODWIT_REDIS_URL");
-    expect(plan.hosts[0]?.env).not.toHaveProperty("GODWIT_ALLOW_CRASH_POINTS");
-    const other = planCluster({ ports, dataDir: "/data", redisUrl: "redis://x", allowFaults: true });
-    expect(other.registry.env).toMatchObject({ GODWIT_REDIS_URL: "redis://x", GODWIT_ALLOW_CRASH_POINTS: "true" });
+  test("Redis and faults only where they were asked for: the dearest host alone loses a handoff", () => {
+    expect(plan.registry.env).not.toHaveProperty("GODWIT_REDIS");
+    for (const { env } of plan.hosts) expect(env).not.toHaveProperty("GODWIT_ALLOW_CRASH_POINTS");
+    const other = planCluster({ ports, dataDir: "/data", redisUrl: "redis://x", losesFirstHandoff: true });
+    expect(other.registry.env).toMatchObject({ GODWIT_REDIS: "redis://x" });
+    const faulty = other.hosts.filter(({ env }) => env["GODWIT_STREAM_FAULTS"] !== undefined);
+    expect(faulty.map(({ name }) => name)).toEqual([other.dearest]);
+    const prices = other.hosts.map(({ env }) => Number(env["GODWIT_PRICE"]));
+    expect(faulty[0]?.env["GODWIT_PRICE"]).toBe(String(Math.max(...prices)));
   });
 });
 

@@ -68,7 +68,7 @@ async function runCluster(given: ClusterOptions, surroundings: Surroundings): Pr
   const story = new Story({ clock: systemClock, terminal: surroundings.terminal, live: !given.once });
 
   const ports = await choosePorts({ hosts: given.hosts, from: given.portBase ?? (given.once ? "any" : "usual") });
-  const plan = planCluster({ ports, dataDir, redisUrl: given.redis, allowFaults: given.once });
+  const plan = planCluster({ ports, dataDir, redisUrl: given.redis, losesFirstHandoff: given.once });
   const died = new AbortController();
   const running = new RunningCluster(plan, {
     clock: systemClock,

@@ -16,6 +16,8 @@ export interface ClusterPlan {
   readonly registry: ServicePlan;
   readonly pricing: ServicePlan;
   readonly hosts: readonly ServicePlan[];
+  /** The name of the host that asks most. */
+  readonly dearest: string;
 }
 
 export interface PlanRules {
@@ -23,8 +25,8 @@ export interface PlanRules {
   readonly dataDir: string;
   /** Undefined: the registry's embedded store. */
   readonly redisUrl: string | undefined;
-  /** Whether processes may be told to die, and streams to break. */
-  readonly allowFaults: boolean;
+  /** Whether the dearest host loses the first agent that is handed to it: cut after the source has sent it all. */
+  readonly losesFirstHandoff: boolean;
 }
 
 /** Where godwits live and rest. */
@@ -43,8 +45,7 @@ const OFFERS: readonly Offer[] = [
   { price: 4_000n, capabilities: ["clock", "rand", "log", "pricing"] },
 ];
 
-export function planCluster({ ports, dataDir, redisUrl, allowFaults }: PlanRules): ClusterPlan {
-  const faults: Record<string, string> = allowFaults ? { GODWIT_ALLOW_CRASH_POINTS: "true" } : {};
+export function planCluster({ ports, dataDir, redisUrl, losesFirstHandoff }: PlanRules): ClusterPlan {
   const plan = (name: string, service: ServicePlan["service"], at: ServicePorts, env: Record<string, string>) => ({
     name,
     service,
@@ -54,16 +55,17 @@ export function planCluster({ ports, dataDir, redisUrl, allowFaults }: PlanRules
       GODWIT_DATA: join(dataDir, service === "agent-host" ? join("hosts", name) : name),
       GODWIT_GRPC_LISTEN: `127.0.0.1:${at.grpc}`,
       GODWIT_OPS_LISTEN: `127.0.0.1:${at.ops}`,
-      ...faults,
       ...env,
     },
   });
 
-  const registry = plan("registry", "registry", ports.registry, redisUrl ? { GODWIT_REDIS_URL: redisUrl } : {});
-  const pricing = plan("pricing", "pricing", ports.pricing, { GODWIT_REGISTRY: registry.grpcAddress });
+  const registry = plan("registry", "registry", ports.registry, redisUrl ? { GODWIT_REDIS: redisUrl } : {});
+  const pricing = plan("pricing", "pricing", ports.pricing, {});
+  const offers = ports.hosts.map((_, index) => ({ name: hostName(index), ...offerOf(index) }));
+  const dearest = offers.reduce((dear, offer) => (offer.price > dear.price ? offer : dear)).name;
   const hosts = ports.hosts.map((at, index) => {
-    const { price, capabilities } = offerOf(index);
-    const name = hostName(index);
+    const { name, price, capabilities } = offers[index] as (typeof offers)[number];
+    const fault = { GODWIT_ALLOW_CRASH_POINTS: "true", GODWIT_STREAM_FAULTS: "receive:handoff-end:cut-before" };
     return plan(name, "agent-host", at, {
       GODWIT_NAME: name,
       GODWIT_REGISTRY: registry.grpcAddress,
@@ -71,9 +73,10 @@ export function planCluster({ ports, dataDir, redisUrl, allowFaults }: PlanRules
       GODWIT_P2P_LISTEN: "/ip4/127.0.0.1/tcp/0",
       GODWIT_PRICE: String(price),
       GODWIT_CAPABILITIES: capabilities.join(","),
+      ...(losesFirstHandoff && name === dearest ? fault : {}),
     });
   });
-  return { registry, pricing, hosts };
+  return { registry, pricing, hosts, dearest };
 }
 
 function hostName(index: number): string {

@@ -69,13 +69,6 @@ export class RunningCluster {
     return this.#members.find(({ plan }) => plan.name === name)?.process.pid;
   }
 
-  /** Posts to a service's ops HTTP. */
-  async tell(name: string, path: string, body: unknown, signal: AbortSignal): Promise<void> {
-    const member = this.#members.find(({ plan }) => plan.name === name);
-    if (member === undefined) throw new Error(`there is no process ${name}`);
-    await member.process.postOps(path, body, signal);
-  }
-
   /** The hosts first, as they want to take leave of the registry. Bounded: who does not stop is killed. */
   async stop(): Promise<void> {
     this.#stopping = true;
