@@ -154,9 +154,6 @@ export class CheckpointRows {
 
   #putHeader({ header, signed, digest }: HeaderToKeep): void {
     const { agentId, era, major, tick, base, stateDigest } = header;
-    if (era > MAX_WHOLE || major > MAX_WHOLE || tick > MAX_WHOLE) {
-      throw new Fault({ code: "CHECKPOINT_INVALID", reason: "its era, major or tick is beyond what a host can keep" });
-    }
     if (base !== undefined) this.#markSpine(agentId, base);
     const named = base === undefined || this.#statements.namedAsBase.get(agentId, era, major, digest) !== undefined;
     const { payload, signature } = signed;
@@ -168,11 +165,12 @@ export class CheckpointRows {
     this.#statements.markSpine.run(agentId, era, major, tick, digest);
   }
 
-  #headerAt(agentId: string, { era, major, tick, digest }: CheckpointRef, namedBy: string): SignedBytes {
-    const row = this.#statements.headerAt.get(agentId, era, major, tick, digest);
+  #headerAt(agentId: string, ref: CheckpointRef, namedBy: string): SignedBytes {
+    const { era, major, tick, digest } = ref;
+    const row = canKeep(ref) ? this.#statements.headerAt.get(agentId, era, major, tick, digest) : undefined;
     if (row !== undefined) return this.#header(row).signed;
     if (namedBy !== "nothing") throw this.#cells.damaged(`checkpoint ${digest}, the base of ${namedBy}, is missing`);
-    throw new Fault({ code: "CHECKPOINT_INVALID", reason: `${digest} of agent ${agentId} is not on this host` });
+    throw invalid(`${digest} of agent ${agentId} is not on this host`);
   }
 
   #checkpoint(agentId: string, row: Row): Checkpoint {
@@ -204,21 +202,30 @@ export class CheckpointRows {
 /** Throws Fault CHECKPOINT_INVALID for what does not belong to this agent, or not together. */
 export function headerToKeep(agentId: string, signed: SignedBytes): HeaderToKeep {
   const header = readHeader(signed.payload);
-  if (header.agentId !== agentId) throw foreign(header.agentId, agentId);
+  checkPlace(agentId, header);
   return { header, signed, digest: digestOf(signed.payload) };
 }
 
 /** Throws Fault CHECKPOINT_INVALID. What was acknowledged can be read back, so the state is hashed before it is written. */
 export function checkpointToKeep(agentId: string, { header, signed, digest, state }: Checkpoint): HeaderToKeep {
-  if (header.agentId !== agentId) throw foreign(header.agentId, agentId);
+  checkPlace(agentId, header);
   if (digestOf(signed.payload) !== digest || digestOf(state) !== header.stateDigest) {
-    throw new Fault({ code: "CHECKPOINT_INVALID", reason: "header and state are not those of its digests" });
+    throw invalid("header and state are not those of its digests");
   }
   return { header, signed, digest };
 }
 
-function foreign(agentId: string, expected: string): Fault {
-  return new Fault({ code: "CHECKPOINT_INVALID", reason: `it is one of agent ${agentId}, not of ${expected}` });
+function checkPlace(agentId: string, header: Header): void {
+  if (header.agentId !== agentId) throw invalid(`it is one of agent ${header.agentId}, not of ${agentId}`);
+  if (!canKeep(header)) throw invalid("its era, major or tick is beyond what a host can keep");
+}
+
+function canKeep({ era, major, tick }: Pick<Header, "era" | "major" | "tick">): boolean {
+  return era <= MAX_WHOLE && major <= MAX_WHOLE && tick <= MAX_WHOLE;
+}
+
+function invalid(reason: string): Fault {
+  return new Fault({ code: "CHECKPOINT_INVALID", reason });
 }
 
 function refOfHeader({ header, digest }: HeaderToKeep): CheckpointRef {

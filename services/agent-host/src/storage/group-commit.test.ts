@@ -1,0 +1,129 @@
+import { DatabaseSync } from "node:sqlite";
+import { isFault } from "@godwit/common/fault";
+import { describe, expect, test } from "vitest";
+import { GroupCommit } from "./group-commit.ts";
+
+function table() {
+  const db = new DatabaseSync(":memory:");
+  db.exec("CREATE TABLE t (x TEXT NOT NULL UNIQUE, bytes BLOB)");
+  const writes = new GroupCommit(db, "/data/host.db");
+  const insert =
+    (x: string, size = 0) =>
+    () => {
+      db.prepare("INSERT INTO t VALUES (?, ?)").run(x, new Uint8Array(size));
+    };
+  return {
+    db,
+    writes,
+    insert,
+    write: (x: string, size = 0) => writes.submit({ bytes: size, run: insert(x, size) }),
+    rows: () =>
+      db
+        .prepare("SELECT x FROM t ORDER BY rowid")
+        .all()
+        .map(({ x }) => x),
+  };
+}
+
+describe("group commit", () => {
+  test("what arrives within one turn shares one transaction, in order", async () => {
+    const { writes, write, rows } = table();
+    const names = Array.from({ length: 200 }, (_, index) => `row ${index}`);
+    await Promise.all(names.map((name) => write(name)));
+    expect(rows()).toEqual(names);
+    expect(writes.counters).toEqual({ units: 200, failedUnits: 0, transactions: 1 });
+  });
+
+  test("nothing is answered before its transaction is over, and then `committed` comes first", async () => {
+    const { db, writes, insert } = table();
+    const seen: string[] = [];
+    const run = insert("a");
+    const promise = writes.submit({
+      bytes: 0,
+      run: () => {
+        seen.push("run");
+        run();
+      },
+      committed: () => void seen.push(`committed, in a transaction: ${db.isTransaction}`),
+    });
+    seen.push("submitted");
+    await promise;
+    expect(seen).toEqual(["submitted", "run", "committed, in a transaction: false"]);
+  });
+
+  test("a unit that fails leaves no trace and fails alone", async () => {
+    const { writes, write, insert, rows } = table();
+    const half = writes.submit({
+      bytes: 0,
+      run: () => {
+        insert("half")();
+        throw new Error("no further");
+      },
+    });
+    const results = await Promise.allSettled([write("a"), half, write("a"), write("b")]);
+    expect(results.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "rejected", "fulfilled"]);
+    await expect(half).rejects.toThrow("no further");
+    expect(rows()).toEqual(["a", "b"]);
+    expect(writes.counters).toEqual({ units: 2, failedUnits: 2, transactions: 1 });
+  });
+
+  test("where the whole transaction is given up, the other units are committed by themselves", async () => {
+    const { db, writes, write, insert, rows } = table();
+    const poison = writes.submit({
+      bytes: 0,
+      run: () => {
+        insert("poison")();
+        db.exec("ROLLBACK"); // as SQLite does by itself after some errors
+        throw new Error("rolled back");
+      },
+    });
+    const results = await Promise.allSettled([write("a"), poison, write("b")]);
+    expect(results.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
+    expect(rows()).toEqual(["a", "b"]);
+  });
+
+  test("a full database is DISK_FAILED for the unit that does not fit, and the next ones go on", async () => {
+    const { db, writes, write, rows } = table();
+    db.exec("PRAGMA max_page_count = 20");
+    const results = await Promise.allSettled([write("a"), write("large", 1_000_000), write("b")]);
+    expect(results.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
+    await expect(write("large", 1_000_000)).rejects.toSatisfy((error) => isFault(error, "DISK_FAILED"));
+    await write("c");
+    expect(rows()).toEqual(["a", "b", "c"]);
+    expect(writes.broken).toBeUndefined();
+  });
+
+  test("after an error that leaves doubt about the disk nothing is written any more", async () => {
+    const { writes, write, rows } = table();
+    const ioError = Object.assign(new Error("disk I/O error"), { errcode: 10 | (4 << 8), errstr: "disk I/O error" });
+    const failing = writes.submit({
+      bytes: 0,
+      run: () => {
+        throw ioError;
+      },
+    });
+    const isDiskFailed = (error: unknown) => isFault(error, "DISK_FAILED");
+    const others = [write("a"), failing, write("b")];
+    for (const other of await Promise.allSettled(others)) {
+      expect(other).toMatchObject({ status: "rejected", reason: expect.toSatisfy(isDiskFailed) });
+    }
+    await expect(write("later")).rejects.toSatisfy(isDiskFailed);
+    expect(rows()).toEqual([]);
+    expect(writes.broken?.message).toContain("started anew");
+  });
+
+  test("a transaction is bounded: large units are spread over several", async () => {
+    const { writes, write } = table();
+    await Promise.all(["a", "b", "c", "d", "e"].map((name) => write(name, 3_000_000)));
+    expect(writes.counters).toEqual({ units: 5, failedUnits: 0, transactions: 3 });
+  });
+
+  test("drain waits for everything that was submitted", async () => {
+    const { writes, write, rows } = table();
+    const written = [write("a", 6_000_000), write("b", 6_000_000), write("c", 6_000_000)];
+    await writes.drain();
+    expect(rows()).toEqual(["a", "b", "c"]);
+    await Promise.all(written);
+    await writes.drain();
+  });
+});
