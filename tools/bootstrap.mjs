@@ -126,7 +126,7 @@ function install(pnpm) {
   const wanted = installDigest();
   if (existsSync(join(root, "node_modules", ".modules.yaml")) && readText(installStamp) === wanted) return;
 
-  say("installing the dependencies");
+  say("installing the dependencies, which takes a while the first time");
   const { status, output } = capture(pnpm, ["install", "--frozen-lockfile", "--reporter=append-only"]);
   if (status !== 0) {
     if (output.includes("ERR_PNPM_OUTDATED_LOCKFILE")) {
