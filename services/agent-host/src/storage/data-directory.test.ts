@@ -451,6 +451,15 @@ describe("the end", () => {
     expect(await (await openAt(path)).latestCheckpoint(agentId)).toEqual(zero);
   });
 
+  test("close may come right after a commit whose log is still to be written back", async () => {
+    const path = await temporaryDirectory();
+    const directory = await openAt(path);
+    const digest = await directory.putBlob(new Uint8Array(6_000_000).fill(3));
+    await directory.close();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect((await openAt(path)).hasBlob(digest)).toBe(true);
+  });
+
   test("rules that keep nothing are refused", async () => {
     const path = await temporaryDirectory();
     for (const rules of [{ keepStates: 0 }, { keepHeaders: -1 }, { keepStates: 1.5 }, { maxBytes: 0 }]) {

@@ -8,6 +8,7 @@
 // Writes take no AbortSignal: they are bounded by the disk, and one that was cut off would leave its outcome unknown.
 
 import { resolve } from "node:path";
+import type { DatabaseSync } from "node:sqlite";
 import type { Clock } from "@godwit/common/clock";
 import { Fault } from "@godwit/common/fault";
 import type { CheckpointRef, SignedBytes } from "@godwit/common/lease";
@@ -16,6 +17,7 @@ import { BlobRows } from "./blob-rows.ts";
 import { type HeldDatabase, holdDatabase } from "./database.ts";
 import { type CommitCounters, GroupCommit, type Unit } from "./group-commit.ts";
 import { type Effect, Ledger, prepareUnit } from "./ledger.ts";
+import { Meta } from "./meta.ts";
 import { pack, sameBytes, unpack } from "./rows.ts";
 import { SessionRows } from "./session-rows.ts";
 import { asFault } from "./sqlite-fault.ts";
@@ -50,34 +52,34 @@ export class DataDirectory {
   static async open(path: string, parts: DataDirectoryParts): Promise<DataDirectory> {
     checkRules(parts.rules);
     const directory = resolve(path);
-    const held = holdDatabase(directory, { clock: parts.clock, maxBytes: parts.rules.maxBytes });
+    const { clock, rules } = parts;
+    const check = (db: DatabaseSync, file: string) => void contentOf(db, file, rules);
+    const held = holdDatabase(directory, { clock, maxBytes: rules.maxBytes, check });
     try {
       return new DataDirectory(directory, held, parts);
     } catch (error) {
-      held.release();
+      held.close();
       throw asFault(error, held.path);
     }
   }
 
   private constructor(path: string, held: HeldDatabase, { clock, rules }: DataDirectoryParts) {
-    const { db, meta } = held;
+    const { db } = held;
     this.#path = path;
     this.#clock = clock;
     this.#held = held;
-    this.#writes = new GroupCommit(db, held.path);
+    this.#writes = new GroupCommit(held);
     this.#ledger = new Ledger(db, held.path, rules);
     this.#blobs = new BlobRows(db, held.path);
     this.#sessionRows = new SessionRows(db, held.path);
 
-    const seed = meta.get("host-seed");
-    if (seed === undefined)
-      throw new Fault({ code: "DATA_CORRUPT", path: held.path, reason: "the host's key is missing" });
-    this.#seed = seed;
-    this.#registryKey = meta.get("registry-key");
-    this.#mark = readMark(meta.get("mark"), held.path);
-    this.#sessions = new Set(this.#sessionRows.all());
-    for (const agent of this.#ledger.agents.all()) this.#agents.set(agent.agentId, agent);
-    for (const staged of this.#ledger.staging.all()) this.#staged.set(staged.handoffId, staged);
+    const content = contentOf(db, held.path, rules);
+    this.#seed = content.seed;
+    this.#registryKey = content.registryKey;
+    this.#mark = content.mark;
+    this.#sessions = new Set(content.sessions);
+    for (const agent of content.agents) this.#agents.set(agent.agentId, agent);
+    for (const staged of content.staged) this.#staged.set(staged.handoffId, staged);
   }
 
   get path(): string {
@@ -291,14 +293,29 @@ export class DataDirectory {
   }
 
   async #close(): Promise<void> {
-    await this.#writes.drain();
+    await this.#writes.end();
     try {
-      if (this.#writes.broken === undefined) this.#held.close();
-      else this.#held.release();
+      this.#held.close();
     } catch (error) {
       throw asFault(error, this.#held.path);
     }
   }
+}
+
+/** All that is kept in memory, read and checked. */
+function contentOf(db: DatabaseSync, path: string, rules: StorageRules) {
+  const meta = new Meta(db, path);
+  const ledger = new Ledger(db, path, rules);
+  const seed = meta.get("host-seed");
+  if (seed === undefined) throw new Fault({ code: "DATA_CORRUPT", path, reason: "the host's key is missing" });
+  return {
+    seed,
+    registryKey: meta.get("registry-key"),
+    mark: readMark(meta.get("mark"), path),
+    sessions: new SessionRows(db, path).all(),
+    agents: [...ledger.agents.all()],
+    staged: [...ledger.staging.all()],
+  };
 }
 
 function checkRules({ keepHeaders, keepStates, maxBytes }: StorageRules): void {

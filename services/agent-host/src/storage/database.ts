@@ -6,7 +6,9 @@
 // 2. A database appears under its name only when it is complete. So one that is missing, empty or cut short is damage,
 //    never a reason to begin anew with another host key.
 // 3. Looking comes before locking, through a connection that cannot write: a refusal leaves host.db and its log as they are.
-// 4. host.db without its log is refused unless it was closed cleanly: the newest commits were in that log.
+// 4. host.db without its log is refused while the newest commits are only in that log. What tells is the mark `complete`:
+//    0 in host.db itself, and 1 in the log from there on. Whatever writes the whole log back, which SQLite also does before
+//    it removes it, brings the 1 along; a log that was lost or left behind takes it with it.
 
 import { randomBytes } from "node:crypto";
 import {
@@ -39,22 +41,24 @@ const FULL_CHECK_MAX_BYTES = 256 * 1024 * 1024;
 const LOG_KEPT_BYTES = 64 * 1024 * 1024;
 
 const SEED_BYTES = 32;
-const UNCLEAN = Uint8Array.of(0);
-const CLEAN = Uint8Array.of(1);
+const NEEDS_LOG = Uint8Array.of(0);
+const COMPLETE = Uint8Array.of(1);
 
 export interface HeldDatabase {
   readonly db: DatabaseSync;
   readonly meta: Meta;
   /** Of host.db. */
   readonly path: string;
-  /** After a use in which every write was answered. */
+  /** Brings what the log holds into host.db, so that the log starts again. Errors are SQLite's. */
+  writeBack(): void;
+  /** Also after an error: gives the lock back whatever happens. */
   close(): void;
-  /** Gives the lock back, and says nothing of how it went. */
-  release(): void;
 }
 
 export interface DatabaseParts {
   readonly clock: Clock;
+  /** Reads what there is, and throws what is wrong with it. Nothing was changed by then. */
+  readonly check: (db: DatabaseSync, path: string) => void;
   /** Of the whole database. `undefined`: what the disk has. */
   readonly maxBytes: number | undefined;
 }
@@ -65,7 +69,7 @@ export function holdDatabase(directory: string, parts: DatabaseParts): HeldDatab
   try {
     makeDirectory(directory);
     if (!existsSync(path)) createDatabase(directory, path);
-    inspect(path);
+    inspect(path, parts.check);
     return hold(directory, path, parts);
   } catch (error) {
     if (!isLocked(error)) throw asFault(error, path);
@@ -96,7 +100,7 @@ function createDatabase(directory: string, path: string): void {
       db.exec(`BEGIN; ${SCHEMA}; PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${FORMAT}`);
       const meta = new Meta(db, path);
       meta.set("host-seed", randomBytes(SEED_BYTES));
-      meta.set("clean", CLEAN);
+      meta.set("complete", COMPLETE);
       db.exec("COMMIT");
     } finally {
       db.close(); // writes the log back, with an fsync
@@ -117,10 +121,12 @@ function linkUnlessThere(unfinished: string, path: string): void {
   }
 }
 
-function inspect(path: string): void {
+function inspect(path: string, check: DatabaseParts["check"]): void {
   const { size } = statSync(path);
   if (size === 0) throw damaged(path, "it is empty");
   const logBytes = statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0;
+  // SQLite would fill up a last page that is not whole; with a log it is what a crash leaves, and the log has that page.
+  if (logBytes === 0 && size % PAGE_BYTES !== 0) throw damaged(path, "it is cut short");
 
   const db = new DatabaseSync(path, { readOnly: true, readBigInts: true });
   try {
@@ -132,12 +138,10 @@ function inspect(path: string): void {
       const finding = String(row?.["quick_check"]);
       if (finding !== "ok") throw damaged(path, finding);
     }
-    if (logBytes === 0 && new Meta(db, path).get("clean")?.[0] !== CLEAN[0]) {
-      throw damaged(
-        path,
-        "the host was not stopped cleanly, and host.db-wal with its last commits is gone: put it back",
-      );
+    if (logBytes === 0 && new Meta(db, path).get("complete")?.[0] !== COMPLETE[0]) {
+      throw damaged(path, "the newest commits were in host.db-wal, and that is gone: put it back");
     }
+    check(db, path);
   } finally {
     db.close();
   }
@@ -158,24 +162,24 @@ function hold(directory: string, path: string, { clock, maxBytes }: DatabasePart
     db.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
     db.exec(`PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = ${LOG_KEPT_BYTES}; PRAGMA cache_size = -16384`);
     const meta = new Meta(db, path);
-    meta.set("clean", UNCLEAN); // takes the lock
+    const writeBack = () => {
+      meta.set("complete", NEEDS_LOG);
+      db.exec("PRAGMA wal_checkpoint(PASSIVE)");
+      meta.set("complete", COMPLETE);
+    };
+    writeBack(); // its first write takes the lock
     noteHeld(directory, clock);
-    // Into host.db itself, so that it shows even when the log is lost.
-    db.exec("PRAGMA wal_checkpoint(PASSIVE)");
     limitSize(db, maxBytes);
     removeLeftovers(directory);
-    const release = () => {
-      db.close();
-      noteFree(directory, clock);
-    };
     const close = () => {
       try {
-        meta.set("clean", CLEAN);
+        meta.set("complete", COMPLETE);
       } finally {
-        release();
+        db.close();
+        noteFree(directory, clock);
       }
     };
-    return { db, meta, path, close, release };
+    return { db, meta, path, writeBack, close };
   } catch (error) {
     db.close();
     throw error;

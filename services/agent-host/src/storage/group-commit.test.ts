@@ -6,7 +6,8 @@ import { GroupCommit } from "./group-commit.ts";
 function table() {
   const db = new DatabaseSync(":memory:");
   db.exec("CREATE TABLE t (x TEXT NOT NULL UNIQUE, bytes BLOB)");
-  const writes = new GroupCommit(db, "/data/host.db");
+  let writtenBack = 0;
+  const writes = new GroupCommit({ db, path: "/data/host.db", writeBack: () => void writtenBack++ });
   const insert =
     (x: string, size = 0) =>
     () => {
@@ -17,6 +18,7 @@ function table() {
     writes,
     insert,
     write: (x: string, size = 0) => writes.submit({ bytes: size, run: insert(x, size) }),
+    writtenBack: () => writtenBack,
     rows: () =>
       db
         .prepare("SELECT x FROM t ORDER BY rowid")
@@ -116,6 +118,17 @@ describe("group commit", () => {
     const { writes, write } = table();
     await Promise.all(["a", "b", "c", "d", "e"].map((name) => write(name, 3_000_000)));
     expect(writes.counters).toEqual({ units: 5, failedUnits: 0, transactions: 3 });
+  });
+
+  test("the log is written back when much was committed, after the callers were answered", async () => {
+    const { writes, write, writtenBack } = table();
+    await write("small", 1_000);
+    await writes.drain();
+    expect(writtenBack()).toBe(0);
+    await write("large", 5_000_000);
+    expect(writtenBack()).toBe(0);
+    await writes.drain();
+    expect(writtenBack()).toBe(1);
   });
 
   test("drain waits for everything that was submitted", async () => {

@@ -20,6 +20,14 @@ export interface Unit<T> {
   committed?(value: T): void;
 }
 
+export interface GroupCommitParts {
+  readonly db: DatabaseSync;
+  /** Of the database, for messages. */
+  readonly path: string;
+  /** Brings what the log holds into the database. */
+  readonly writeBack: () => void;
+}
+
 export interface CommitCounters {
   readonly units: number;
   readonly failedUnits: number;
@@ -42,16 +50,19 @@ interface Queued {
 export class GroupCommit {
   readonly #db: DatabaseSync;
   readonly #path: string;
+  readonly #writeLogBack: () => void;
   #queue: Queued[] = [];
   #scheduled = false;
+  #ended = false;
   #drained: (() => void)[] = [];
   #loggedBytes = 0;
   #broken: { readonly cause: unknown } | undefined;
   #counters: CommitCounters = { units: 0, failedUnits: 0, transactions: 0 };
 
-  constructor(db: DatabaseSync, path: string) {
+  constructor({ db, path, writeBack }: GroupCommitParts) {
     this.#db = db;
     this.#path = path;
+    this.#writeLogBack = writeBack;
   }
 
   get counters(): CommitCounters {
@@ -83,6 +94,12 @@ export class GroupCommit {
     });
   }
 
+  /** Drains; the database may be closed afterwards. Nothing may be submitted any more. */
+  async end(): Promise<void> {
+    await this.drain();
+    this.#ended = true;
+  }
+
   /** Resolves when everything that was submitted so far has been answered. */
   drain(): Promise<void> {
     return new Promise((resolve) => {
@@ -99,10 +116,11 @@ export class GroupCommit {
 
   readonly #turn = (): void => {
     this.#scheduled = false;
+    if (this.#ended) return;
     const batch = this.#nextBatch();
     if (batch.length > 0) this.#transact(batch);
     else this.#writeBack();
-    if (this.#queue.length > 0 || this.#loggedBytes > WRITE_BACK_ABOVE_BYTES) this.#schedule();
+    if (this.#queue.length > 0 || this.#isWriteBackDue()) this.#schedule();
     if (this.#queue.length === 0) for (const resolve of this.#drained.splice(0)) resolve();
   };
 
@@ -172,11 +190,15 @@ export class GroupCommit {
     }
   }
 
+  #isWriteBackDue(): boolean {
+    return this.#loggedBytes > WRITE_BACK_ABOVE_BYTES && this.#broken === undefined;
+  }
+
   #writeBack(): void {
-    if (this.#loggedBytes <= WRITE_BACK_ABOVE_BYTES || this.#broken !== undefined) return;
+    if (!this.#isWriteBackDue()) return;
     this.#loggedBytes = 0;
     try {
-      this.#db.exec("PRAGMA wal_checkpoint(PASSIVE)");
+      this.#writeLogBack();
     } catch (error) {
       // A full disk leaves the log as it is: it holds everything, and is written back another time.
       if (leavesDoubt(error)) this.#broken = { cause: error };

@@ -3,8 +3,8 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { CellReader, sealOf } from "./rows.ts";
 
-/** `clean`: 1 byte, 1 from a clean close to the next open. */
-export type MetaKey = "host-seed" | "mark" | "registry-key" | "clean";
+/** `complete`: whether host.db can do without its log; database.ts has the rule. */
+export type MetaKey = "host-seed" | "mark" | "registry-key" | "complete";
 
 export class Meta {
   readonly #cells: CellReader;
