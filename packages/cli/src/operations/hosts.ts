@@ -59,7 +59,7 @@ export async function setDraining(session: Session, hostId: string, draining: bo
 /** The cheapest of those that could run an agent. Faults: NO_CANDIDATE. */
 export async function cheapestCandidate(
   session: Session,
-  needs: { readonly maxPricePerSecond: bigint; readonly capabilities: readonly string[] },
+  needs: { readonly agent: string; readonly maxPricePerSecond: bigint; readonly capabilities: readonly string[] },
 ): Promise<Host> {
   const request = {
     maxPricePerSecond: needs.maxPricePerSecond,
@@ -72,7 +72,7 @@ export async function cheapestCandidate(
   const wanted = needs.capabilities.length === 0 ? "" : ` with ${needs.capabilities.join(", ")}`;
   const limit = needs.maxPricePerSecond === 0n ? "" : ` for at most ${needs.maxPricePerSecond} microcents a second`;
   const reason = `no live host${wanted}${limit}: list the hosts to see what they offer`;
-  throw new Fault({ code: "NO_CANDIDATE", agentId: "to be run", reason });
+  throw new Fault({ code: "NO_CANDIDATE", agentId: needs.agent, reason });
 }
 
 /** For people: "fiji", or the end of the id of a host that nobody knows. */

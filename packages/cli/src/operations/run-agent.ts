@@ -36,7 +36,7 @@ export async function runAgent(session: Session, request: RunRequest): Promise<S
   const name = request.name ?? nameFromFile(request.modulePath);
   const host =
     request.host === undefined
-      ? await cheapestCandidate(session, needsOf(manifest))
+      ? await cheapestCandidate(session, { agent: name, ...needsOf(manifest) })
       : await findHost(session, request.host);
 
   const spec = { name, manifest, budget: request.budget, moduleBytes: BigInt(module.length) };
