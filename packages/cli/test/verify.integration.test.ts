@@ -1,85 +1,11 @@
-import {
-  createGenesis,
-  digestOf,
-  hostIdOf,
-  issueGrant,
-  refOf,
-  signerFromSeed,
-  toProtoRef,
-  writeCheckpoint,
-} from "@godwit/lineage";
+import { refOf, toProtoRef } from "@godwit/lineage";
 import { AuthorityState } from "@godwit/proto/godwit/registry/v1/authority";
 import { describe, expect, test } from "vitest";
 import { FakeCluster, type FakeHostSpec } from "./fake-cluster.ts";
+import { hostId, hostKey, lineageStory, registryKey } from "./lineage-story.ts";
 import { runCommand } from "./run-command.ts";
 
-const registryKey = signerFromSeed(new Uint8Array(32).fill(9));
-const hostKey = signerFromSeed(new Uint8Array(32).fill(1));
-const hostId = hostIdOf(hostKey.publicKey);
-const incarnation = "incarnation-1";
-
-function lineage() {
-  const manifestDigest = digestOf(new Uint8Array());
-  const moduleDigest = digestOf(new Uint8Array([1]));
-  const genesis = createGenesis({
-    creatorHostId: hostId,
-    moduleDigest,
-    manifestDigest,
-    incarnation,
-    nonce: new Uint8Array(16),
-    recoveryPolicy: "latest",
-    name: "survivor",
-  });
-  const common = { agentId: genesis.agentId, era: 0n, generation: 1n, moduleDigest, manifestDigest, remainder: 0n };
-  const first = writeCheckpoint(
-    {
-      ...common,
-      major: 0n,
-      tick: 0n,
-      previous: undefined,
-      base: undefined,
-      budget: 100n,
-      pricePerSecond: 0n,
-      receipts: [],
-      grant: undefined,
-      genesis: genesis.bytes,
-      origin: "created",
-      rolledBackFromTick: undefined,
-      writtenAtNs: 1n,
-    },
-    new Uint8Array(),
-    hostKey,
-  );
-  const session = { hostId, bootId: "boot-1" };
-  const grant = issueGrant(
-    { agentId: genesis.agentId, era: 0n, major: 0n, session, incarnation, issuedAtNs: 1n },
-    registryKey,
-  );
-  const second = writeCheckpoint(
-    {
-      ...common,
-      major: 0n,
-      tick: 2n,
-      previous: first.digest,
-      base: refOf(first),
-      budget: 100n,
-      pricePerSecond: 0n,
-      receipts: [
-        { hostId, firstTick: 1n, lastTick: 2n, elapsedNs: 5_000_000n, pricePerSecond: 0n, cost: 0n, budgetAfter: 100n },
-      ],
-      grant,
-      genesis: undefined,
-      origin: "created",
-      rolledBackFromTick: undefined,
-      writtenAtNs: 2n,
-    },
-    new Uint8Array([1]),
-    hostKey,
-  );
-  return { agentId: genesis.agentId, first, second };
-}
-
-const { agentId, first, second } = lineage();
+const { agentId, first, second } = lineageStory();
 
 async function start(options: {
   readonly publicKey?: Uint8Array;

@@ -13,7 +13,7 @@ import type { RunningCluster } from "./running-cluster.ts";
 import type { Story } from "./story.ts";
 
 export interface Scene {
-  readonly cluster: RunningCluster;
+  readonly cluster: Pick<RunningCluster, "plan" | "pidOf">;
   readonly session: Session;
   readonly story: Story;
   /** The agent's module. */
