@@ -1,0 +1,76 @@
+// What an agent's history says of a change: who, when and why (bounded; the stores keep the newest).
+
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { type AuthorityRecord, type Command, compareCheckpoints, sameSession } from "@godwit/common/lease";
+import { toProtoSession } from "@godwit/lineage";
+import { type HistoryEntry, HistoryEntrySchema } from "@godwit/proto/godwit/registry/v1/authority";
+import { wireStateOf } from "./record-codec.ts";
+
+export interface Change {
+  readonly command: Command;
+  readonly before: AuthorityRecord | undefined;
+  readonly after: AuthorityRecord;
+  readonly at: Date;
+}
+
+const MAX_NOTE_CHARS = 256;
+
+/** Undefined when the record's revision did not rise: a head that only moved. */
+export function historyOf(change: Change): { readonly revision: bigint; readonly entry: Uint8Array } | undefined {
+  const { command, before, after, at } = change;
+  if (before !== undefined && before.revision === after.revision) return undefined;
+  const found = before?.conflict === undefined && after.conflict !== undefined;
+  const { tick } = after.unconfirmed ?? after.head;
+  const entry = create(HistoryEntrySchema, {
+    atUnixNs: BigInt(at.getTime()) * 1_000_000n,
+    command: found ? "conflict" : command.kind,
+    era: after.era,
+    major: after.major,
+    state: wireStateOf(after.state),
+    tick,
+    note: noteOf(change).slice(0, MAX_NOTE_CHARS),
+    ...(after.owner && { owner: toProtoSession(after.owner) }),
+  });
+  return { revision: after.revision, entry: toBinary(HistoryEntrySchema, entry) };
+}
+
+export function readHistoryEntry(bytes: Uint8Array): HistoryEntry {
+  return fromBinary(HistoryEntrySchema, bytes);
+}
+
+function noteOf({ command, before, after }: Change): string {
+  if (before?.conflict === undefined && after.conflict !== undefined) {
+    const { known, offered, tick } = after.conflict;
+    return `two checkpoints of tick ${tick}: ${known.slice(0, 16)} known, ${offered.slice(0, 16)} shown by ${command.kind}`;
+  }
+  switch (command.kind) {
+    case "acquire":
+      return after.name === "" ? "created" : `created as ${after.name}`;
+    case "report_head":
+      return "base confirmed";
+    case "begin_handoff":
+      return `to host ${command.targetHostId}, handoff ${command.handoffId}`;
+    case "revert_handoff":
+      return before?.handoff === undefined ? "" : `handoff ${before.handoff.id} to host ${before.handoff.targetHostId}`;
+    case "claim":
+      return `handoff ${command.token.handoffId} from host ${before?.owner?.hostId ?? "?"}`;
+    case "recover":
+      return recoveryNote(command, before);
+    case "declare_recovery":
+      return command.reason;
+    case "release":
+      return command.head === undefined ? `${command.reason}, without running it` : command.reason;
+    case "terminate":
+      return "gone for good";
+  }
+}
+
+function recoveryNote(command: Command & { kind: "recover" }, before: AuthorityRecord | undefined): string {
+  if (before === undefined) return "";
+  const { head } = command;
+  const again = sameSession(before.owner, command.caller)
+    ? "by its owner"
+    : `from host ${before.owner?.hostId ?? "nobody"}`;
+  const rolledBack = compareCheckpoints(head, before.head) < 0;
+  return `${again}, from tick ${head.tick}${rolledBack ? `, rolled back from tick ${before.head.tick}` : ""}`;
+}

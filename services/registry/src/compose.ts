@@ -1,0 +1,129 @@
+// The graph of a registry: a store, the mark under which it works, and the services on top.
+
+import { join } from "node:path";
+import type { Clock } from "@godwit/common/clock";
+import type { ValuesOf } from "@godwit/common/config";
+import { GrpcServer } from "@godwit/grpc";
+import { type Part, part, type ServiceContext } from "@godwit/service";
+import type { Logger } from "pino";
+import type { Registry } from "prom-client";
+import { Agents } from "./authority/agents.ts";
+import { Announcements } from "./authority/announcements.ts";
+import { Authority } from "./authority/authority.ts";
+import type { RegistryCrashPoint, RegistryCrashPoints } from "./authority/crash-points.ts";
+import type { RegistryConfig, RegistryOptions } from "./config.ts";
+import { Directory } from "./directory/directory.ts";
+import { EmbeddedStore } from "./embedded/embedded-store.ts";
+import { authorityService } from "./grpc/authority-service.ts";
+import { directoryService } from "./grpc/directory-service.ts";
+import { sessionService } from "./grpc/session-service.ts";
+import { MarkKeeper } from "./mark/mark-keeper.ts";
+import { createRegistryMetrics } from "./metrics.ts";
+import { Offers } from "./offers/offers.ts";
+import { RedisStore } from "./redis/redis-store.ts";
+import { SessionWatch } from "./sessions/session-watch.ts";
+import { Sessions } from "./sessions/sessions.ts";
+import type { RegistryStore } from "./store/registry-store.ts";
+
+export interface Ambient {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Registry;
+  readonly crashPoints: RegistryCrashPoints;
+}
+
+/** Everything of a registry but its listeners. */
+export interface RegistryGraph {
+  readonly store: RegistryStore;
+  readonly keeper: MarkKeeper;
+  readonly services: ReturnType<typeof sessionService>[];
+  readonly watch: SessionWatch;
+  readonly offers: Offers;
+}
+
+export function createStore(config: RegistryConfig, logger: Logger): RegistryStore {
+  const { redis, data, redisTimeoutMs } = config;
+  if (redis === undefined) return new EmbeddedStore(data);
+  return new RedisStore({ url: redis, timeoutMs: redisTimeoutMs }, logger.child({ part: "redis" }));
+}
+
+export function keyFileOf({ key, data }: RegistryConfig): string {
+  return key ?? join(data, "registry.key");
+}
+
+export function assemble(config: RegistryConfig, store: RegistryStore, ambient: Ambient): RegistryGraph {
+  const { clock, crashPoints } = ambient;
+  const logger = (name: string) => ambient.logger.child({ part: name });
+  const metrics = createRegistryMetrics(ambient.metrics);
+  const keeper = new MarkKeeper({ store, clock, logger: logger("mark") }, { keyFile: keyFileOf(config) });
+  const directory = new Directory({ store, keeper, clock }, config);
+  const offers = new Offers(
+    { store, keeper, directory, clock, metrics, logger: logger("offers") },
+    {
+      perSecond: config.offersPerSecond,
+      nextHolderAfterMs: config.nextHolderAfterMs,
+      scanEveryMs: config.offerScanEveryMs,
+    },
+  );
+  const onClosed = offers.sessionClosed.bind(offers);
+  const watch = new SessionWatch({ store, keeper, clock, metrics, onClosed, logger: logger("sessions") }, config);
+  const sessions = new Sessions(
+    { store, keeper, clock, metrics, onClosed, logger: logger("sessions") },
+    { durationMs: config.leaseDurationMs, graceMs: config.leaseGraceMs, renewEveryMs: config.renewEveryMs },
+  );
+  const onOfferable = offers.agentReleased.bind(offers);
+  const authority = new Authority({ store, keeper, clock, metrics, crashPoints, onOfferable });
+  const agents = new Agents({ store, keeper });
+  const announcements = new Announcements({ store, keeper });
+  return {
+    store,
+    keeper,
+    watch,
+    offers,
+    services: [
+      sessionService(sessions),
+      authorityService({ authority, agents, announcements, offers }),
+      directoryService(directory, config),
+    ],
+  };
+}
+
+/** The loops of a registry, as parts that stop. */
+export function loops({ store, keeper, watch, offers }: RegistryGraph): readonly Part[] {
+  return [
+    part("store", store),
+    looping("mark", async (signal) => {
+      await keeper.check();
+      return keeper.run(signal);
+    }),
+    looping("sessions", async (signal) => watch.run(signal)),
+    looping("offers", async (signal) => offers.run(signal)),
+  ];
+}
+
+export function compose(context: ServiceContext<RegistryOptions, RegistryCrashPoint>): readonly Part[] {
+  const { options, logger, clock, metrics, crashPoints, readiness, grpc } = context;
+  const config: ValuesOf<RegistryOptions> = options;
+  const graph = assemble(config, createStore(config, logger), { clock, logger, metrics, crashPoints });
+  readiness.add("store", () => graph.store.trouble());
+  readiness.add("mark", () => graph.keeper.trouble());
+  const server = new GrpcServer({ services: graph.services, ...grpc.parts }, grpc.rules);
+  return [...loops(graph), grpc.part(server)];
+}
+
+/** `begin` may wait for what must be there first; what it then returns runs until the signal aborts. */
+function looping(name: string, begin: (signal: AbortSignal) => Promise<unknown>): Part {
+  let running = new AbortController();
+  let loop: Promise<unknown> = Promise.resolve();
+  return {
+    name,
+    start: async () => {
+      running = new AbortController();
+      loop = begin(running.signal);
+    },
+    stop: async () => {
+      running.abort();
+      await loop;
+    },
+  };
+}

@@ -1,0 +1,38 @@
+// Tables of the embedded store. `user_version` is the number of the newest schema that a file has been brought to.
+
+export const SCHEMA_VERSION = 1;
+
+export const SCHEMA = `
+CREATE TABLE mark (only INTEGER PRIMARY KEY CHECK (only = 1), bytes BLOB NOT NULL) STRICT;
+
+-- Closed sessions stay: void is for ever (SL-2).
+CREATE TABLE sessions (
+  host TEXT NOT NULL, boot TEXT NOT NULL, incarnation TEXT NOT NULL, generation INTEGER NOT NULL,
+  duration_ms INTEGER NOT NULL, grace_ms INTEGER NOT NULL, renew_every_ms INTEGER NOT NULL,
+  secret_digest BLOB NOT NULL, closed INTEGER NOT NULL,
+  PRIMARY KEY (host, boot)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX open_sessions ON sessions (host, boot) WHERE closed = 0;
+
+-- offer: 0 not to be offered, 1 when the owner's session is closed, 2 now.
+CREATE TABLE agents (
+  agent TEXT PRIMARY KEY, record BLOB NOT NULL, owner_host TEXT, owner_boot TEXT, offer INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX agents_by_owner ON agents (owner_host, agent);
+CREATE INDEX agents_to_offer ON agents (agent) WHERE offer = 2;
+CREATE INDEX agents_by_session ON agents (owner_host, owner_boot, agent);
+
+CREATE TABLE history (
+  agent TEXT NOT NULL, revision INTEGER NOT NULL, entry BLOB NOT NULL, PRIMARY KEY (agent, revision)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE holders (
+  agent TEXT NOT NULL, host TEXT NOT NULL, boot TEXT NOT NULL, checkpoint TEXT NOT NULL,
+  PRIMARY KEY (agent, host, boot)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE hosts (
+  host TEXT PRIMARY KEY, info BLOB NOT NULL, draining INTEGER NOT NULL, failures INTEGER NOT NULL,
+  failed_at_ms INTEGER NOT NULL, seen_at_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+`;

@@ -1,0 +1,188 @@
+// What the registry needs of a store; the embedded one and Redis implement it and pass one contract suite.
+//
+// GA-6  Every method but those of `MarkStore` is given the mark under which its caller decided. It compares that with the
+//       stored one in the same atomic step (a read: in the same round trip) and throws MarkMismatch, doing nothing, when they differ.
+// §4    `apply` is the only way to change an authority record: compare-and-set on the whole record, together with the
+//       caller's session not being closed. A record is its bytes here; nobody encodes it again to compare it.
+// SL-2  A closed session stays closed and stays known.
+//
+// A method that cannot reach the store, or gets no answer in time, throws Fault STORE_UNAVAILABLE: the outcome of a write
+// is unknown then. Every call is bounded by the store's own time-out, so none takes a signal.
+
+import type { CheckpointRef, LeaseRules, SessionId, SessionSighting } from "@godwit/common/lease";
+import type { Placement } from "./placement.ts";
+
+/** The stored mark is not the one that was named: gone, or of another incarnation, state or key. */
+export class MarkMismatch extends Error {
+  override readonly name: string = "MarkMismatch";
+}
+
+export interface StoredSession extends SessionId {
+  readonly incarnation: string;
+  readonly generation: bigint;
+  readonly rules: LeaseRules;
+  readonly closed: boolean;
+  /** SHA-256 of the secret. */
+  readonly secretDigest: Uint8Array;
+}
+
+export interface Renewal extends SessionId {
+  readonly incarnation: string;
+  readonly secretDigest: Uint8Array;
+  /** The one that the host was last answered. */
+  readonly generation: bigint;
+  /** Wall clock, for the directory's "last seen"; decides nothing. */
+  readonly seenAtMs: number;
+}
+
+export type RenewOutcome =
+  | { readonly kind: "renewed"; readonly generation: bigint; readonly rules: LeaseRules }
+  | { readonly kind: "unknown" | "void" | "bad-secret" }
+  /** The host names a generation above the stored one: the store forgot (GA-6). */
+  | { readonly kind: "forgot"; readonly generation: bigint };
+
+export interface Closing {
+  readonly session: SessionId;
+  /** Close only while the generation is still this one (SL-2); unset: whatever it is. */
+  readonly generation: bigint | undefined;
+  /** Close only while this session is not closed itself; unset: the registry closes on its own account. */
+  readonly caller: SessionId | undefined;
+}
+
+export type CloseOutcome = "closed" | "closed-before" | "unknown" | "moved" | "caller-void";
+
+/** An announcement that counts: its session lives. */
+export interface StoredHolder {
+  readonly session: SessionId;
+  readonly checkpoint: CheckpointRef;
+}
+
+export interface AgentsRead {
+  /** Undefined when it was not asked for, or is not known. */
+  readonly caller: StoredSession | undefined;
+  /** One for each agent that was asked for, in order. */
+  readonly agents: readonly AgentRead[];
+}
+
+export interface AgentRead {
+  readonly record: Uint8Array | undefined;
+  /** Live and newest first; empty unless they were asked for. */
+  readonly holders: readonly StoredHolder[];
+}
+
+export interface RecordChange {
+  readonly agentId: string;
+  /** As it was read; undefined: there must be none. */
+  readonly before: Uint8Array | undefined;
+  readonly after: Uint8Array;
+  readonly placement: { readonly before: Placement; readonly after: Placement };
+  /** Where the agent changed hands or state: for `readHistory`. The revision orders the entries. */
+  readonly history: { readonly revision: bigint; readonly entry: Uint8Array } | undefined;
+  /** Refuse when a live session has announced something that is not among these; unset: announcements do not matter. */
+  readonly holdersSeen: readonly StoredHolder[] | undefined;
+}
+
+export type ApplyOutcome = "applied" | "caller-void" | "record-changed" | "holders-changed";
+
+export interface Announcement {
+  readonly held: readonly { readonly agentId: string; readonly checkpoint: CheckpointRef }[];
+  readonly withdrawn: readonly string[];
+}
+
+export interface Page {
+  /** Ids after this one, in order; unset: from the first. */
+  readonly after: string | undefined;
+  readonly limit: number;
+}
+
+export interface StoredHost {
+  readonly hostId: string;
+  /** Encoded HostInfo. */
+  readonly info: Uint8Array;
+  readonly draining: boolean;
+  /** In a row, as counted; whether they are forgotten by now is the directory's business. */
+  readonly failures: number;
+  readonly lastFailureAtMs: number;
+  readonly lastSeenAtMs: number;
+  readonly live: boolean;
+}
+
+export interface OutcomeReport {
+  readonly hostId: string;
+  readonly failed: boolean;
+  /** Wall clock. */
+  readonly atMs: number;
+  /** A failure that came this long after the one before begins a new row. */
+  readonly forgetAfterMs: number;
+}
+
+export type CountedOutcome =
+  | { readonly kind: "counted"; readonly failures: number }
+  | { readonly kind: "unknown-host" | "caller-void" };
+
+export interface MarkStore {
+  readMark(): Promise<Uint8Array | undefined>;
+  /** False when there is one already. */
+  createMark(mark: Uint8Array): Promise<boolean>;
+}
+
+export interface SessionStore {
+  /** "exists": the boot id was used before. */
+  openSession(mark: Uint8Array, session: StoredSession, seenAtMs: number): Promise<"opened" | "exists">;
+  renewSession(mark: Uint8Array, renewal: Renewal): Promise<RenewOutcome>;
+  closeSession(mark: Uint8Array, closing: Closing): Promise<CloseOutcome>;
+  readSessions(mark: Uint8Array, sessions: readonly SessionId[]): Promise<readonly (StoredSession | undefined)[]>;
+  /** All that are not closed, in one call. */
+  readOpenSessions(mark: Uint8Array): Promise<readonly SessionSighting[]>;
+}
+
+export interface AuthorityStore {
+  readAgents(
+    mark: Uint8Array,
+    what: {
+      readonly caller?: SessionId | undefined;
+      readonly agentIds: readonly string[];
+      readonly withHolders: boolean;
+    },
+  ): Promise<AgentsRead>;
+  /** One atomic step for each change, in order; they do not depend on each other. */
+  apply(mark: Uint8Array, caller: SessionId, changes: readonly RecordChange[]): Promise<readonly ApplyOutcome[]>;
+  announce(mark: Uint8Array, caller: SessionId, announcement: Announcement): Promise<"announced" | "caller-void">;
+  /** In order of their ids. */
+  findAgents(
+    mark: Uint8Array,
+    page: Page & { readonly prefix?: string; readonly ownerHostId?: string },
+  ): Promise<readonly string[]>;
+  /** Newest first. */
+  readHistory(mark: Uint8Array, agentId: string): Promise<readonly Uint8Array[]>;
+  /** Agents whose owner's session is closed, and those that were released to be taken up (§8). */
+  findAgentsToOffer(mark: Uint8Array, page: Page): Promise<readonly string[]>;
+  /** Agents that are to be offered once this session is closed. */
+  findAgentsOfSession(mark: Uint8Array, session: SessionId, page: Page): Promise<readonly string[]>;
+}
+
+export interface DirectoryStore {
+  putHost(
+    mark: Uint8Array,
+    caller: SessionId,
+    host: { readonly info: Uint8Array; readonly seenAtMs: number },
+  ): Promise<"stored" | "caller-void">;
+  readHosts(mark: Uint8Array): Promise<readonly StoredHost[]>;
+  setDraining(mark: Uint8Array, hostId: string, draining: boolean): Promise<"set" | "unknown-host">;
+  countOutcome(mark: Uint8Array, caller: SessionId, report: OutcomeReport): Promise<CountedOutcome>;
+}
+
+export interface RegistryStore extends MarkStore, SessionStore, AuthorityStore, DirectoryStore {
+  readonly kind: "embedded" | "redis";
+  /** Where it is, for people, without credentials. */
+  readonly where: string;
+  /** Gives a store that cannot be reached a moment, and then goes on without it. Throws Fault DATA_DIRECTORY_LOCKED, DATA_CORRUPT, DISK_FAILED. */
+  start(): Promise<void>;
+  stop(): Promise<void>;
+  /** Why it cannot be used now; undefined when it can, as far as is known. */
+  trouble(): string | undefined;
+}
+
+/** Protocol §11. */
+export const MAX_HISTORY = 256;
+export const MAX_HOLDERS = 8;
