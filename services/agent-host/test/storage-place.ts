@@ -7,8 +7,8 @@ import type { SignedBytes } from "@godwit/common/lease";
 import type { Checkpoint } from "@godwit/lineage";
 import { FakeClock } from "@godwit/testing";
 import { onTestFinished } from "vitest";
-import { ada, createAgent, grantOf, next } from "../../../packages/lineage/test/story.ts";
 import { DataDirectory, type JournalEntry, type StorageRules } from "../src/storage/index.ts";
+import { ada, createAgent, grantOf, next } from "./storage-story.ts";
 
 export const signed: SignedBytes = { payload: Uint8Array.of(1, 2, 3), signature: new Uint8Array(64).fill(9) };
 

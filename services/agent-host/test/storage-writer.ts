@@ -5,8 +5,8 @@ import { writeSync } from "node:fs";
 import { systemClock } from "@godwit/common/clock";
 import { isFault } from "@godwit/common/fault";
 import { type Checkpoint, refOf } from "@godwit/lineage";
-import { ada, createAgent, grantOf, next } from "../../../packages/lineage/test/story.ts";
 import { DataDirectory, type WriteUnit } from "../src/storage/index.ts";
+import { ada, createAgent, grantOf, next } from "./storage-story.ts";
 
 const AGENTS = 4;
 

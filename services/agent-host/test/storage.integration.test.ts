@@ -7,9 +7,9 @@ import { isFault } from "@godwit/common/fault";
 import { type Checkpoint, digestOf } from "@godwit/lineage";
 import { seededRandom } from "@godwit/testing";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { ada, next } from "../../../packages/lineage/test/story.ts";
 import type { DataDirectory } from "../src/storage/index.ts";
 import { chain, identity, openAt, ownerEntry, signed, temporaryDirectory } from "./storage-place.ts";
+import { ada, next } from "./storage-story.ts";
 
 const writerPath = new URL("./storage-writer.ts", import.meta.url).pathname;
 

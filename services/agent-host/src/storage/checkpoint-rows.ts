@@ -17,6 +17,11 @@ export interface HeaderToKeep {
   readonly digest: string;
 }
 
+interface Wallet {
+  readonly packed: Uint8Array;
+  readonly seal: Uint8Array;
+}
+
 export interface HeldHeader {
   readonly signed: SignedBytes;
   readonly ref: CheckpointRef;
@@ -60,10 +65,11 @@ export class CheckpointRows {
   /** Its state is in `states` already, or comes with `putState`. */
   putCheckpoint(kept: HeaderToKeep, receipts: readonly Uint8Array[]): void {
     if (this.holds(kept)) return;
-    this.#putHeader(kept);
-    const { agentId, era, major, tick } = kept.header;
     const packed = pack(receipts);
-    this.#statements.attachState.run(packed, receiptsSeal(kept.digest, packed), agentId, era, major, tick);
+    const wallet = { packed, seal: receiptsSeal(kept.digest, packed) };
+    if (this.#putHeader(kept, wallet)) return;
+    const { agentId, era, major, tick } = kept.header;
+    this.#statements.attachState.run(packed, wallet.seal, agentId, era, major, tick);
   }
 
   putState(agentId: string, digest: string, bytes: Uint8Array): void {
@@ -152,13 +158,16 @@ export class CheckpointRows {
     this.#statements.dropStates.run(agentId);
   }
 
-  #putHeader({ header, signed, digest }: HeaderToKeep): void {
+  /** With a wallet it has its state, too. False when the header was there already: it is as it was. */
+  #putHeader({ header, signed, digest }: HeaderToKeep, wallet?: Wallet): boolean {
     const { agentId, era, major, tick, base, stateDigest } = header;
     if (base !== undefined) this.#markSpine(agentId, base);
     const named = base === undefined || this.#statements.namedAsBase.get(agentId, era, major, digest) !== undefined;
     const { payload, signature } = signed;
     const cells = [agentId, era, major, tick, digest, base?.digest ?? null, stateDigest, payload, signature] as const;
-    this.#statements.insertHeader.run(...cells, sealOf(cells), named ? 1 : 0);
+    const { packed = null, seal = null } = wallet ?? {};
+    const marks = [named ? 1 : 0, packed, seal, wallet === undefined ? 0 : 1] as const;
+    return this.#statements.insertHeader.run(...cells, sealOf(cells), ...marks).changes !== 0n;
   }
 
   #markSpine(agentId: string, { era, major, tick, digest }: CheckpointRef): void {
@@ -239,7 +248,8 @@ function receiptsSeal(digest: string, packed: Uint8Array): Uint8Array {
 const SQL = {
   place: "SELECT digest, has_state FROM headers WHERE agent_id = ? AND era = ? AND major = ? AND tick = ?",
   any: "SELECT 1 FROM headers WHERE agent_id = ? LIMIT 1",
-  insertHeader: `INSERT OR IGNORE INTO headers (${COLUMNS}, on_spine, has_state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)`,
+  insertHeader: `INSERT OR IGNORE INTO headers (${COLUMNS}, on_spine, receipts, receipts_seal, has_state)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   markSpine: `UPDATE headers SET on_spine = 1
     WHERE agent_id = ? AND era = ? AND major = ? AND tick = ? AND digest = ? AND on_spine = 0`,
   namedAsBase: "SELECT 1 FROM headers WHERE agent_id = ? AND (era, major) > (?, ?) AND base_digest = ? LIMIT 1",

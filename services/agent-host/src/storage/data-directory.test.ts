@@ -1,8 +1,8 @@
 import { isFault } from "@godwit/common/fault";
 import { type Checkpoint, refOf } from "@godwit/lineage";
 import { describe, expect, test } from "vitest";
-import { ada, bob, cleo, next, travelled } from "../../../../packages/lineage/test/story.ts";
 import { chain, identity, openAt, openNew, ownerEntry, signed, temporaryDirectory } from "../../test/storage-place.ts";
+import { ada, bob, cleo, next, travelled } from "../../test/storage-story.ts";
 import type { DataDirectory, JournalEntry } from "./index.ts";
 
 const fault = (...codes: Parameters<typeof isFault>[1][]) =>
@@ -242,7 +242,7 @@ describe("checkpoints", () => {
     const directory = await openNew();
     const [zero] = chain(1);
     const agentId = await running(directory, zero);
-    const far = next(zero, { host: ada, ticks: 2n ** 63n, elapsedNs: 1n });
+    const far = next(zero, { host: ada, ticks: 2n ** 63n });
     await expect(directory.commit({ agentId, checkpoint: far })).rejects.toEqual(fault("CHECKPOINT_INVALID"));
   });
 });

@@ -116,7 +116,7 @@ describe("group commit", () => {
 
   test("a transaction is bounded: large units are spread over several", async () => {
     const { writes, write } = table();
-    await Promise.all(["a", "b", "c", "d", "e"].map((name) => write(name, 3_000_000)));
+    await Promise.all(["a", "b", "c", "d", "e"].map((name) => write(name, 1_500_000)));
     expect(writes.counters).toEqual({ units: 5, failedUnits: 0, transactions: 3 });
   });
 

@@ -35,7 +35,7 @@ export interface CommitCounters {
 }
 
 /** A transaction blocks this thread for as long as its bytes take to the disk, so there is a limit to them. */
-const TRANSACTION_MAX_BYTES = 8 * 1024 * 1024;
+const TRANSACTION_MAX_BYTES = 4 * 1024 * 1024;
 const WRITE_BACK_ABOVE_BYTES = 4 * 1024 * 1024;
 /** Pages that a small unit touches, in bytes. */
 const UNIT_OVERHEAD_BYTES = 64 * 1024;
