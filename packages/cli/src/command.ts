@@ -10,7 +10,7 @@ import {
   readCommandLine,
   type ValuesOf,
 } from "@godwit/common/config";
-import { type Connections, findConnections } from "./connections.ts";
+import { type Connections, findConnections, readHostAddresses } from "./connections.ts";
 import { EXIT, type ExitCode } from "./exit-code.ts";
 import { Output } from "./print/output.ts";
 import { Session } from "./session.ts";
@@ -45,6 +45,7 @@ interface CommandSpec<O extends Options, A extends Arguments> {
 
 const DEFAULT_TIMEOUT_MS = 10_000;
 export const ADDRESS = /^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9_.-]+):\d{1,5}$/;
+const ADDRESS_PAIR = new RegExp(`${ADDRESS.source.slice(0, -1)}=${ADDRESS.source.slice(1)}`);
 
 /** A command that talks to a cluster: it also takes the options that all of them take. */
 export function defineCommand<const O extends Options, const A extends Arguments = Record<never, never>>(
@@ -67,8 +68,9 @@ export function defineCommand<const O extends Options, const A extends Arguments
         surroundings.terminal.out(given.text);
         return EXIT.ok;
       }
-      const { registry, pricing, timeoutMs, json } = given.options as ValuesOf<typeof common>;
-      using session = new Session({ registry, pricing, timeoutMs, signal: surroundings.signal });
+      const { registry, pricing, hostAddress, timeoutMs, json } = given.options as ValuesOf<typeof common>;
+      const hostAddresses = readHostAddresses(hostAddress);
+      using session = new Session({ registry, pricing, hostAddresses, timeoutMs, signal: surroundings.signal });
       const output = new Output(surroundings.terminal, json ? "json" : "text");
       try {
         const code = await spec.run({
@@ -91,6 +93,11 @@ function commonOptions({ registry, pricing }: Connections, timeoutMs = DEFAULT_T
   return {
     registry: option.text({ fallback: registry, ...address, help: "Where the registry's gRPC listens." }),
     pricing: option.text({ fallback: pricing, ...address, help: "Where the pricing service's gRPC listens." }),
+    hostAddress: option.list({
+      pattern: ADDRESS_PAIR,
+      expected: "a pair like host-a:7460=127.0.0.1:7461",
+      help: "ADVERTISED=REACHED: where a host is reached from here, when not at the address that it advertises.",
+    }),
     timeoutMs: option.duration({ fallback: timeoutMs, min: 1, help: "How long an answer may take." }),
     json: option.flag({ help: "Print JSON, for programs." }),
   } as const;

@@ -10,6 +10,19 @@ export interface Connections {
   readonly pricing: string;
 }
 
+/** How a host is reached from here whose gRPC address is one of another network: of containers, behind a forwarded port. */
+export type HostAddresses = ReadonlyMap<string, string>;
+
+/** `pairs`: ADVERTISED=REACHED, both host:port. Of two for the same address the later one holds. */
+export function readHostAddresses(pairs: readonly string[]): HostAddresses {
+  return new Map(
+    pairs.map((pair): [string, string] => {
+      const at = pair.indexOf("=");
+      return [pair.slice(0, at), pair.slice(at + 1)];
+    }),
+  );
+}
+
 export interface ClusterFile extends Connections {
   /** Of the process that runs the cluster. */
   readonly pid: number;

@@ -7,9 +7,11 @@ import { PricingService } from "@godwit/proto/godwit/pricing/v1/pricing";
 import { AuthorityService } from "@godwit/proto/godwit/registry/v1/authority";
 import { DirectoryService } from "@godwit/proto/godwit/registry/v1/directory";
 import { SessionService } from "@godwit/proto/godwit/registry/v1/session";
-import type { Connections } from "./connections.ts";
+import type { Connections, HostAddresses } from "./connections.ts";
 
 export interface SessionRules extends Connections {
+  /** By default a host is called where the directory says. */
+  readonly hostAddresses?: HostAddresses;
   /** Of each call that says nothing else. */
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
@@ -48,7 +50,7 @@ export class Session implements Disposable {
 
   /** `address`: host:port of a host's gRPC, as the registry's directory has it. */
   host(address: string): ServiceClient<typeof HostService> {
-    return client(this.#channel(address), HostService);
+    return client(this.#channel(this.#rules.hostAddresses?.get(address) ?? address), HostService);
   }
 
   /** Options of a call. */

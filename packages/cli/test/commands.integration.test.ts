@@ -93,6 +93,31 @@ describe("ps", () => {
     expect(ran.out).toMatch(/aa01\S+ +survivor +fiji +ACTIVE_OWNER +2 +9 +2.5/);
   });
 
+  test("a host that advertises an address of another network is called where --host-address says", async () => {
+    const elsewhere = { listAgents: () => Promise.reject(new Fault({ code: "NOT_READY", reason: "starting" })) };
+    const cluster = await start({
+      hosts: [
+        { ...FIJI, handlers: elsewhere },
+        { ...ALASKA, agents: [{ ...status, hostId: FIJI.hostId }] },
+      ],
+      records: [recordOf(AGENT_A, "survivor", FIJI.hostId)],
+    });
+    const [alaska, fiji] = json(await runCommand(["hosts", "--json"], cluster));
+    const pair = `${fiji.grpcAddress}=${alaska.grpcAddress}`;
+    const ran = await runCommand(["ps", "--host-address", pair], cluster);
+    expect(ran).toMatchObject({ code: 0, err: "" });
+    expect(ran.out).toMatch(/aa01\S+ +survivor +fiji +ACTIVE_OWNER +2 +9 +2.5/);
+  });
+
+  test.each(["host-a", "host-a:7460", "host-a=127.0.0.1:1", "=127.0.0.1:1", "host-a:7460=127.0.0.1:1=x"])(
+    "--host-address %s is refused",
+    async (pair) => {
+      const ran = await runCommand(["ps", "--host-address", pair], { registry: "127.0.0.1:1", pricing: "127.0.0.1:1" });
+      expect(ran.code).toBe(2);
+      expect(ran.err).toContain("is not a pair like host-a:7460=127.0.0.1:7461");
+    },
+  );
+
   test("an agent whose host is gone is said to be without one; a terminated one is not listed", async () => {
     const terminated = { payload: new Uint8Array(1), signature: new Uint8Array(64) };
     const cluster = await start({
