@@ -29,7 +29,22 @@ export {
   decodeTargetFrame,
   encodeSourceFrame,
   encodeTargetFrame,
+  frameKindOf,
 } from "./frames/migration-codec.ts";
+export {
+  decodeHolderFrame,
+  decodeOwnerFrame,
+  encodeHolderFrame,
+  encodeOwnerFrame,
+  type HolderFrame,
+  type OwnerFrame,
+  type ReplicaAcceptFrame,
+  type ReplicaEndFrame,
+  type ReplicaHeldFrame,
+  type ReplicaOfferFrame,
+  type ReplicaRefusedFrame,
+  type ReplicaTerminatedFrame,
+} from "./frames/replication-codec.ts";
 export { SpineAssembler, spineFrames } from "./frames/spine.ts";
 export {
   type AwaitedOfTarget,

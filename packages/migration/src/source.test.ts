@@ -293,6 +293,7 @@ const outside: readonly SourceEvent[] = [
   { kind: "deadline", awaited: "prepared", afterMs: 1 },
   { kind: "deadline", awaited: "started", afterMs: 1 },
   { kind: "cancelled" },
+  { kind: "unable", fault: { code: "DISK_FAILED", path: "module", reason: "no such file" } },
 ];
 /** What the peer says when it means well, by the phase that waits for it. */
 const helpful: Readonly<Record<string, SourceEvent>> = {

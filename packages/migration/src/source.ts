@@ -85,7 +85,9 @@ export type SourceEvent =
   | { readonly kind: "frame-invalid"; readonly reason: string }
   | { readonly kind: "stream-closed"; readonly reason: string }
   | { readonly kind: "deadline"; readonly awaited: AwaitedOfTarget; readonly afterMs: number }
-  | { readonly kind: "cancelled" };
+  | { readonly kind: "cancelled" }
+  /** Something of our own that the attempt needs is not to be had. */
+  | { readonly kind: "unable"; readonly fault: FaultDetail };
 
 export type SourceCommand =
   | { readonly kind: "connect" }
@@ -120,6 +122,7 @@ export function stepSource(state: SourceState, event: SourceEvent): SourceStep {
     case "stream-closed":
     case "deadline":
     case "cancelled":
+    case "unable":
       return onOutside(state, event);
     default:
       return onAnswer(state, event);
@@ -134,7 +137,10 @@ export function isBeforeRelinquish({ phase }: SourceState): boolean {
   );
 }
 
-type Outside = Extract<SourceEvent, { kind: "frame" | "frame-invalid" | "stream-closed" | "deadline" | "cancelled" }>;
+type Outside = Extract<
+  SourceEvent,
+  { kind: "frame" | "frame-invalid" | "stream-closed" | "deadline" | "cancelled" | "unable" }
+>;
 type Answer = Exclude<SourceEvent, Outside>;
 
 function onOutside(state: SourceState, event: Outside): SourceStep {
@@ -305,6 +311,8 @@ function troubleOf({ plan, phase }: SourceState, event: Outside): Trouble | unde
   switch (event.kind) {
     case "cancelled":
       return ours("fatal-migration", { code: "CANCELLED", what: `the migration of agent ${plan.agentId}` });
+    case "unable":
+      return ours("fatal-migration", event.fault);
     case "stream-closed":
       return theirs("retriable", { code: "PEER_UNREACHABLE", hostId: plan.targetHostId, reason: event.reason });
     case "deadline": {

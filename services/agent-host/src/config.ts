@@ -1,6 +1,6 @@
 // Every flag of an agent-host, its GODWIT_ variable and its check. Seed names are kept where the seed has one.
 
-import { option, type Relation } from "@godwit/common/config";
+import { option } from "@godwit/common/config";
 import { checkRetryPolicy } from "@godwit/common/retry";
 import { capabilities as allCapabilities } from "@godwit/sandbox";
 
@@ -9,7 +9,10 @@ const mebibyte = 1024 * 1024;
 export const hostOptions = {
   data: option.text({ fallback: "./data/agent-host", help: "Directory of the host's key, agents and journal." }),
   name: option.text({ optional: true, help: "A label for people; the first letters of the host id by default." }),
-  registry: option.text({ fallback: "127.0.0.1:7443", help: "host:port of the registry; several with commas." }),
+  registry: option.text({
+    fallback: "127.0.0.1:7443",
+    help: "host:port of the registry; a name may stand for several replicas.",
+  }),
   pricing: option.text({ optional: true, help: "host:port of pricing; without it prices come from the registry." }),
   p2pListen: option.list({
     fallback: ["/ip4/127.0.0.1/tcp/0"],
@@ -75,8 +78,6 @@ export const hostOptions = {
   }),
   streamFaults: option.list({ help: "For tests: faults of migration streams; see docs/operating.md." }),
 };
-
-export const hostRelations: readonly Relation<typeof hostOptions>[] = [];
 
 /** GH-6: at most 30 s between two attempts. */
 export function retryPolicyOf(options: { readonly migrationRetries: number; readonly migrationRetryDelayMs: number }) {

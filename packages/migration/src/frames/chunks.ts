@@ -61,6 +61,16 @@ export class ChunkAssembler {
     return whole;
   }
 
+  /**
+   * The first `bytes`, where only the end of the transfer says how many there are. Throws ClassifiedFault FRAME_INVALID
+   * unless exactly so many came.
+   */
+  take(bytes: number): Uint8Array {
+    const { what } = this.#announced;
+    if (this.#received !== bytes) throw frameInvalid(`the ${what} ends after ${this.#received} of ${bytes} bytes`);
+    return this.#bytes.subarray(0, bytes);
+  }
+
   #reserve(needed: number): void {
     if (this.#bytes.length >= needed) return;
     const doubled = Math.max(needed, this.#bytes.length * 2, FRAME_LIMITS.maxFrameBytes);

@@ -8,7 +8,13 @@ import { describe, expect, test } from "vitest";
 import { ChunkAssembler, chunksOf } from "./chunks.ts";
 import type { SourceFrame, TargetFrame } from "./frames.ts";
 import { FRAME_LIMITS } from "./limits.ts";
-import { decodeSourceFrame, decodeTargetFrame, encodeSourceFrame, encodeTargetFrame } from "./migration-codec.ts";
+import {
+  decodeSourceFrame,
+  decodeTargetFrame,
+  encodeSourceFrame,
+  encodeTargetFrame,
+  frameKindOf,
+} from "./migration-codec.ts";
 import { SpineAssembler, spineFrames } from "./spine.ts";
 
 const digest = digestOf(new Uint8Array(3));
@@ -32,13 +38,14 @@ const sourceFrames: readonly SourceFrame[] = [
   },
   { kind: "module", offset: 0, data: Uint8Array.of(0, 97, 115, 109) },
   { kind: "state", offset: 262_144, data: Uint8Array.of(1) },
-  { kind: "spine", headers: [signed, signed], last: true },
+  { kind: "spine", headers: [signed, signed], last: true, receipts: [Uint8Array.of(1), Uint8Array.of(2, 3)] },
   {
     kind: "handoff",
     handoffId: "h1",
     checkpoint: signed,
     token: signed,
     receipts: [Uint8Array.of(5)],
+    receiptsKept: 3,
     state: new Uint8Array(9),
   },
   { kind: "handoff-end", stateBytes: 9, stateDigest: digest },
@@ -196,6 +203,7 @@ describe("frames of /godwit/migrate/1", () => {
       checkpoint: { payload: new Uint8Array(16_384), signature: signed.signature },
       token: { payload: new Uint8Array(1_024), signature: signed.signature },
       receipts: Array.from({ length: 4_096 }, () => new Uint8Array(128)),
+      receiptsKept: 4_096,
       state: new Uint8Array(FRAME_LIMITS.chunkBytes),
     });
     expect(largest.length).toBeLessThan(FRAME_LIMITS.maxFrameBytes);
@@ -214,6 +222,14 @@ describe("frames of /godwit/migrate/1", () => {
     expect(complaint(() => decodeTargetFrame(wire({ frame: { case: "refused", value: nobody } }), "peer"))).toContain(
       "class",
     );
+  });
+});
+
+describe("the kind of a frame", () => {
+  test("is its first byte's to say", () => {
+    for (const frame of sourceFrames) expect(frameKindOf(encodeSourceFrame(frame))).toBe(frame.kind);
+    for (const frame of targetFrames) expect(frameKindOf(encodeTargetFrame(frame))).toBe(frame.kind);
+    expect(frameKindOf(new Uint8Array())).toBeUndefined();
   });
 });
 
@@ -289,24 +305,26 @@ describe("a spine over frames", () => {
 
   test("what the target has already is left out", () => {
     const known = digestOf(spine[3]?.payload ?? new Uint8Array());
-    expect([...spineFrames(spine, known)]).toEqual([{ kind: "spine", headers: spine.slice(0, 3), last: true }]);
+    expect([...spineFrames(spine, known)]).toEqual([
+      { kind: "spine", headers: spine.slice(0, 3), last: true, receipts: [] },
+    ]);
     expect([...spineFrames(spine, digestOf(spine[0]?.payload ?? new Uint8Array()))]).toEqual([
-      { kind: "spine", headers: [], last: true },
+      { kind: "spine", headers: [], last: true, receipts: [] },
     ]);
     expect([...spineFrames(spine, digest)].flatMap(({ headers }) => headers).length).toBe(spine.length);
   });
 
   test("an agent that has never moved has an empty one", () => {
-    expect([...spineFrames([], undefined)]).toEqual([{ kind: "spine", headers: [], last: true }]);
+    expect([...spineFrames([], undefined)]).toEqual([{ kind: "spine", headers: [], last: true, receipts: [] }]);
   });
 
   test("refused: without end, and empty parts of it", () => {
     const all = new SpineAssembler();
-    expect(complaint(() => all.add({ kind: "spine", headers: [], last: false }))).toContain("empty");
+    expect(complaint(() => all.add({ kind: "spine", headers: [], last: false, receipts: [] }))).toContain("empty");
     const part = Array.from({ length: 60 }, (_, index) => header(index, 16_000));
     expect(
       complaint(() => {
-        for (;;) all.add({ kind: "spine", headers: part, last: false });
+        for (;;) all.add({ kind: "spine", headers: part, last: false, receipts: [] });
       }),
     ).toContain("bytes");
   });

@@ -28,6 +28,8 @@ export interface SpineFrame {
   readonly kind: "spine";
   readonly headers: readonly SignedBytes[];
   readonly last: boolean;
+  /** Encoded, newest last; what the agent can read by now. Only with the last. */
+  readonly receipts: readonly Uint8Array[];
 }
 
 export interface HandoffFrame {
@@ -35,8 +37,10 @@ export interface HandoffFrame {
   readonly handoffId: string;
   readonly checkpoint: SignedBytes;
   readonly token: SignedBytes;
-  /** Encoded, newest last. */
+  /** Encoded, newest last: those that came since the spine was sent. */
   readonly receipts: readonly Uint8Array[];
+  /** How many of those that went with the spine, counted from the newest, come before them. */
+  readonly receiptsKept: number;
   /** The whole state if it fits into one chunk, else nothing of it. */
   readonly state: Uint8Array;
 }

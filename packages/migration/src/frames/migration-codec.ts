@@ -3,7 +3,7 @@
 
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { type MigrationFrame, MigrationFrameSchema } from "@godwit/proto/godwit/migration/v1/migration";
-import type { SourceFrame, TargetFrame } from "./frames.ts";
+import type { MigrationFrameKind, SourceFrame, TargetFrame } from "./frames.ts";
 import { FRAME_LIMITS } from "./limits.ts";
 import {
   frameInvalid,
@@ -41,10 +41,10 @@ export function encodeSourceFrame(frame: SourceFrame): Uint8Array {
     case "state":
       return encode({ case: frame.kind, value: { offset: BigInt(frame.offset), data: frame.data } });
     case "spine":
-      return encode({ case: "spine", value: { headers: [...frame.headers], last: frame.last } });
+      return encode({ case: "spine", value: { ...frame, headers: [...frame.headers], receipts: [...frame.receipts] } });
     case "handoff": {
-      const { handoffId, checkpoint, token, receipts, state } = frame;
-      return encode({ case: "handoff", value: { handoffId, checkpoint, token, receipts: [...receipts], state } });
+      const { kind: _, receipts, ...handoff } = frame;
+      return encode({ case: "handoff", value: { ...handoff, receipts: [...receipts] } });
     }
     case "handoff-end": {
       const value = { stateBytes: BigInt(frame.stateBytes), stateDigest: writeDigest(frame.stateDigest) };
@@ -84,8 +84,10 @@ export function decodeSourceFrame(bytes: Uint8Array): SourceFrame {
       return { kind: frame.case, offset: readSize(offset, max, "offset"), data };
     }
     case "spine": {
-      const { headers, last } = frame.value;
-      return { kind: "spine", headers: headers.map((header) => readSigned(header, "header")), last };
+      const { headers, last, receipts } = frame.value;
+      if (!last && receipts.length > 0) throw frameInvalid("receipts come with the last part of the spine");
+      const signed = headers.map((header) => readSigned(header, "header"));
+      return { kind: "spine", headers: signed, last, receipts: readReceipts(receipts) };
     }
     case "handoff":
       return readHandoff(frame.value);
@@ -139,6 +141,24 @@ export function decodeTargetFrame(bytes: Uint8Array, peerHostId: string): Target
   }
 }
 
+/** What a frame is, by its first byte; undefined for what is none. Cheap, and says nothing about the rest. */
+export function frameKindOf(bytes: Uint8Array): MigrationFrameKind | undefined {
+  return KIND_OF_FIELD[(bytes[0] ?? 0) >> 3];
+}
+
+const KIND_OF_FIELD: Readonly<Record<number, MigrationFrameKind>> = {
+  1: "offer",
+  2: "module",
+  3: "spine",
+  4: "handoff",
+  5: "state",
+  6: "handoff-end",
+  10: "accept",
+  11: "prepared",
+  12: "started",
+  13: "refused",
+};
+
 function readOffer(offer: FrameOf<"offer">): SourceFrame {
   const { maxManifestBytes, maxModuleBytes, maxStateBytes } = FRAME_LIMITS;
   const { era, major, tick, budget } = offer;
@@ -161,7 +181,8 @@ function readOffer(offer: FrameOf<"offer">): SourceFrame {
   };
 }
 
-function readHandoff({ handoffId, checkpoint, token, receipts, state }: FrameOf<"handoff">): SourceFrame {
+function readHandoff(frame: FrameOf<"handoff">): SourceFrame {
+  const { handoffId, checkpoint, token, receipts, receiptsKept, state } = frame;
   if (state.length > FRAME_LIMITS.chunkBytes) {
     throw frameInvalid(`a state of ${state.length} bytes has to come in chunks of at most ${FRAME_LIMITS.chunkBytes}`);
   }
@@ -171,6 +192,7 @@ function readHandoff({ handoffId, checkpoint, token, receipts, state }: FrameOf<
     checkpoint: readSigned(checkpoint, "checkpoint"),
     token: readSigned(token, "token"),
     receipts: readReceipts(receipts),
+    receiptsKept,
     state,
   };
 }

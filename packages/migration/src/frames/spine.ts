@@ -8,9 +8,13 @@ import { frameInvalid } from "./wire.ts";
 
 /**
  * Newest first, down to the one above `known`; the whole spine when `known` is not on it. At least one frame, and the
- * last one says so.
+ * last one says so; it brings the receipts.
  */
-export function* spineFrames(spine: readonly SignedBytes[], known: string | undefined): Generator<SpineFrame> {
+export function* spineFrames(
+  spine: readonly SignedBytes[],
+  known: string | undefined,
+  receipts: readonly Uint8Array[] = [],
+): Generator<SpineFrame> {
   const at = known === undefined ? -1 : spine.findIndex(({ payload }) => digestOf(payload) === known);
   const wanted = at === -1 ? spine : spine.slice(0, at);
   let headers: SignedBytes[] = [];
@@ -18,14 +22,14 @@ export function* spineFrames(spine: readonly SignedBytes[], known: string | unde
   for (const header of wanted) {
     const size = header.payload.length + header.signature.length;
     if (headers.length > 0 && bytes + size > FRAME_LIMITS.spineFrameBytes) {
-      yield { kind: "spine", headers, last: false };
+      yield { kind: "spine", headers, last: false, receipts: [] };
       headers = [];
       bytes = 0;
     }
     headers.push(header);
     bytes += size;
   }
-  yield { kind: "spine", headers, last: true };
+  yield { kind: "spine", headers, last: true, receipts };
 }
 
 export class SpineAssembler {

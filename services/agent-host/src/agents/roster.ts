@@ -113,8 +113,8 @@ export class Roster {
     return book;
   }
 
-  async start(): Promise<void> {
-    this.#stopping = new AbortController();
+  /** Hears of sessions from here on; called before the first one is opened. */
+  attach(): void {
     const { keeper, storage } = this.#parts;
     keeper.on("void", () => {
       for (const supervisor of this.#running.values()) supervisor.sessionVoid();
@@ -124,7 +124,11 @@ export class Roster {
       this.#nudgeAll();
       for (const { agentId } of storage.agents()) this.#parts.onHeldChanged(agentId);
     });
-    for (const agent of storage.agents()) {
+  }
+
+  async start(): Promise<void> {
+    this.#stopping = new AbortController();
+    for (const agent of this.#parts.storage.agents()) {
       if (!isAtRest(agent.journal)) await this.#supervise(agent); // GA-5
     }
   }
@@ -231,6 +235,17 @@ export class Roster {
     },
   ): void {
     this.#begin(this.#superviseWith(incoming.tenancy, incoming.identity), ready);
+  }
+
+  /** Puts an agent under a supervisor that first asks the registry, as after a restart. */
+  superviseStored(agentId: string): void {
+    const agent = this.#parts.storage.agent(agentId);
+    if (agent === undefined || this.#running.has(agentId) || isAtRest(agent.journal)) return;
+    void this.#supervise(agent);
+  }
+
+  heldChanged(agentId: string): void {
+    this.#parts.onHeldChanged(agentId);
   }
 
   /** A tenancy for an agent that is about to come in; nothing runs yet. */

@@ -10,7 +10,7 @@
 
 import type { Clock, Random } from "@godwit/common/clock";
 import { Fault } from "@godwit/common/fault";
-import type { RetiredReason, Tenure } from "@godwit/common/lease";
+import type { Doubt, RetiredReason, Tenure } from "@godwit/common/lease";
 import { type Checkpoint, encodeReceipt, refOf, type Signer } from "@godwit/lineage";
 import type { AgentInstance, Capability, CompiledModule, Manifest, Sandbox } from "@godwit/sandbox";
 import type { Logger } from "pino";
@@ -192,11 +192,36 @@ export class Supervisor {
   async freeze(handoffId: string): Promise<Checkpoint> {
     return await this.#turns.run(async () => {
       this.#mustBeOurs();
+      // A major that has not ticked has no checkpoint of its own yet, and the one it started from was signed by another.
+      if (this.tenancy.ground?.origin !== "created" && this.#latest?.digest === this.tenancy.ground?.base.digest) {
+        await this.#tickOnce(this.#running.signal);
+        this.#mustBeOurs();
+      }
       const checkpoint = await this.#checkpoint();
       this.tenancy.freeze(handoffId);
       this.#reason = "handing over";
       return checkpoint;
     });
+  }
+
+  /** Ticks again after a revert; does nothing to an agent that is not frozen. */
+  thaw(): void {
+    // Frozen and never begun: nothing left this host, so nothing has to be answered first.
+    if (this.tenancy.tenure.kind === "HANDOFF_INITIATED") this.tenancy.thaw();
+    this.nudge();
+  }
+
+  /** Something went wrong of which only the registry knows the end (GH-3). */
+  inDoubt(doubt: Doubt): void {
+    this.tenancy.doubt(doubt);
+    this.nudge();
+  }
+
+  /** The target has it: a tombstone is written, and the loop ends (§6). */
+  async retireTo(ownerHostId: string): Promise<void> {
+    await this.#turns.run(() => this.tenancy.retireTo(ownerHostId));
+    this.#outcome = { kind: "stopped", reason: "migrated" };
+    this.nudge();
   }
 
   /** Resolves when the doubt is over: ticking here again, or somebody else's. */

@@ -228,6 +228,11 @@ export class Tenancy {
     return answer;
   }
 
+  /** A freeze that came to nothing before `begin_handoff` can have been sent. */
+  thaw(): void {
+    this.#step({ kind: "reverted" });
+  }
+
   /** Gives the agent up with its state; `undefined` head: this host cannot run it. */
   async release(reason: RetiredReason, head: Checkpoint | undefined): Promise<Answer> {
     return await this.#giveUp({ command: "release", reason }, head);
@@ -238,17 +243,24 @@ export class Tenancy {
     return await this.#giveUp({ command: "terminate" }, undefined);
   }
 
-  /** The target runs it: the local copy stays as a replica, under a tombstone. */
+  /** The target runs it: the local copy stays as a replica, under a tombstone. Nothing to do where `settle` found it out. */
   async retireTo(targetHostId: string): Promise<void> {
+    if (this.#tenure.kind === "RETIRED") return;
     const { era, major } = this.#tenure.kind === "HANDOFF_PENDING" ? this.#tenure.grant : { era: 0n, major: 0n };
     this.#step({ kind: "retired", why: "migrated" });
     await this.#write({ phase: "retired", why: "migrated", era, major, targetHostId });
   }
 
-  /** A claim that was answered: the incoming agent is ours from here (§6). The journal follows with the promotion. */
-  claimed(session: HeldSession, record: AuthorityRecord): JournalEntry {
+  /** A claim that was answered: the incoming agent is ours from here (§6). Its journal follows with `promote`. */
+  claimed(session: HeldSession, record: AuthorityRecord): void {
     this.#grantedBy(session, record, "migrated");
-    return this.#ownerEntry(session, this.#granted());
+  }
+
+  /** What was staged becomes a checkpoint of ours, and the journal says so. A crash before this is GH-5's. */
+  async promote(session: HeldSession, handoffId: string): Promise<void> {
+    const journal = this.#ownerEntry(session, this.#granted());
+    await this.#parts.storage.commit({ agentId: this.#parts.agentId, promoteStaging: handoffId, journal });
+    this.#journal = journal;
   }
 
   async #acquire(session: HeldSession): Promise<Progress> {
@@ -395,7 +407,8 @@ export class Tenancy {
 
   async #terminated(record: AuthorityRecord): Promise<Progress> {
     this.#step({ kind: "retired", why: "terminated" });
-    if (record.terminated !== undefined) await this.#write({ phase: "terminated", termination: record.terminated });
+    if (record.terminated === undefined) return { kind: "terminated" };
+    await this.#write({ phase: "terminated", termination: record.terminated });
     await this.#parts.storage.forget(this.#parts.agentId);
     return { kind: "terminated" };
   }

@@ -36,9 +36,13 @@ export interface SourceAgent {
   readonly agentId: string;
   /** Throws Fault unless the agent is this host's and may be handed over now. */
   describe(): AgentDescription;
+  /** JSON, as it was given; it never changes. */
+  manifest(): Uint8Array;
   module(): Promise<Uint8Array>;
   /** From the base of the present major to tick 0, newest first. */
   spine(): Promise<readonly SignedBytes[]>;
+  /** What the agent can read of its receipts by now, encoded, newest last. */
+  receipts(): readonly Uint8Array[];
   /** Finishes the tick under way and commits the final checkpoint. Throws Fault, and is then not frozen. */
   freeze(handoffId: string, signal: AbortSignal): Promise<Frozen>;
   begin(handoff: HandoffName): Promise<OwnerAnswer>;
@@ -112,6 +116,7 @@ export interface CandidateQuery {
   readonly maxPricePerSecond: bigint | undefined;
   readonly requiredCapabilities: readonly string[];
   readonly excludedHostIds: readonly string[];
+  readonly limit: number;
 }
 
 export interface MigrationDirectory {

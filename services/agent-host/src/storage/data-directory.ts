@@ -256,6 +256,20 @@ export class DataDirectory {
     return this.#read(() => this.#ledger.checkpoints.spine(agentId, from));
   }
 
+  /** `spine`, with the header of `from` itself in front. */
+  async spineFrom(agentId: string, from: CheckpointRef): Promise<SignedBytes[]> {
+    return this.#read(() => {
+      const own = this.#ledger.checkpoints.headers(agentId).find(({ ref }) => ref.digest === from.digest);
+      if (own === undefined) {
+        throw new Fault({
+          code: "CHECKPOINT_INVALID",
+          reason: `${from.digest} of agent ${agentId} is not on this host`,
+        });
+      }
+      return [own.signed, ...this.#ledger.checkpoints.spine(agentId, from)];
+    });
+  }
+
   /** Drops all but the tombstone of an agent that was terminated. Throws Fault INVALID_ARGUMENT for any other. */
   async forget(agentId: string): Promise<void> {
     await this.#write({

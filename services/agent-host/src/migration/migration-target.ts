@@ -1,0 +1,409 @@
+// Takes agents in: serves /godwit/migrate/1. Executes what the target machine commands for each incoming handoff, and tells
+// it what happened. Everything that a peer sends is bounded and verified here before it reaches the rest of the host.
+
+import type { Clock, Random } from "@godwit/common/clock";
+import { withDeadline } from "@godwit/common/clock";
+import { type FaultDetail, isFault } from "@godwit/common/fault";
+import type { AuthorityRecord } from "@godwit/common/lease";
+import { ClassifiedFault, delaysMs, type Failure, failureOf } from "@godwit/common/retry";
+import { digestOf, type VerifiedHeader } from "@godwit/lineage";
+import {
+  ChunkAssembler,
+  decodeSourceFrame,
+  encodeTargetFrame,
+  frameKindOf,
+  type HandoffEndFrame,
+  type HandoffFrame,
+  type OfferFrame,
+  type SourceFrame,
+  type SourceWord,
+  SpineAssembler,
+  standingOf,
+  startTarget,
+  stepTarget,
+  type TargetCommand,
+  type TargetEvent,
+  type TargetFrame,
+  type TargetOutcome,
+} from "@godwit/migration";
+import type { Stream } from "@libp2p/interface";
+import type { Logger } from "pino";
+import {
+  admitPeer,
+  asClassified,
+  asError,
+  FramedStream,
+  type FrameStream,
+  type IsKnownHost,
+  type StreamFaults,
+  type StreamServer,
+} from "../p2p/index.ts";
+import { admitOffer } from "./admit-offer.ts";
+import type { Reaches, TargetCrashPoint } from "./crash-points.ts";
+import { Deadline } from "./deadline.ts";
+import { Mailbox } from "./mailbox.ts";
+import type { IncomingAgent, TargetHost } from "./ports.ts";
+import { type VerifiedHandoff, verifyHandoff, verifyOfferedSpine } from "./verify-handoff.ts";
+import { MIGRATE_PROTOCOL, type MigrationTimeouts } from "./wire.ts";
+
+export interface MigrationTargetParts {
+  readonly server: StreamServer;
+  readonly host: TargetHost;
+  readonly isKnownHost: IsKnownHost;
+  readonly faults: StreamFaults;
+  readonly crashPoints: Reaches<TargetCrashPoint>;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+}
+
+export interface MigrationTargetRules {
+  /** Handoffs at one time; others are answered TARGET_BUSY. */
+  readonly maxIncoming: number;
+  readonly timeouts: MigrationTimeouts;
+}
+
+/** Claims are repeated until the registry answers, with the longest pause between two of them here. */
+const claimRetry = { attempts: 6, firstDelayMs: 250, maxDelayMs: 2_000 };
+const maxStreams = 64;
+
+export class MigrationTarget {
+  readonly #parts: MigrationTargetParts;
+  readonly #rules: MigrationTargetRules;
+  readonly #arriving = new Set<Handover>();
+
+  constructor(parts: MigrationTargetParts, rules: MigrationTargetRules) {
+    this.#parts = parts;
+    this.#rules = rules;
+  }
+
+  async start(): Promise<void> {
+    const limits = { maxInboundStreams: maxStreams, maxOutboundStreams: maxStreams };
+    await this.#parts.server.serve(MIGRATE_PROTOCOL, limits, (stream, remote) => this.#serve(stream, remote));
+  }
+
+  /** What was claimed goes on until the registry answers or the host ends; the journal settles the rest. */
+  async stop(): Promise<void> {
+    await this.#parts.server.unserve(MIGRATE_PROTOCOL);
+    await Promise.all([...this.#arriving].map((handover) => handover.stop()));
+  }
+
+  async #serve(stream: Stream, sourceHostId: string): Promise<void> {
+    const framed = this.#parts.faults.wrap(new FramedStream(stream), { sent: frameKindOf, received: frameKindOf });
+    const isBusy = this.#arriving.size >= this.#rules.maxIncoming;
+    const handover = new Handover(this.#parts, this.#rules.timeouts, { stream: framed, sourceHostId, isBusy });
+    this.#arriving.add(handover);
+    try {
+      const outcome = await handover.run();
+      this.#parts.logger.info({ sourceHostId, outcome: outcome.kind }, "incoming handoff ended");
+    } finally {
+      this.#arriving.delete(handover);
+    }
+  }
+}
+
+class Handover {
+  readonly #parts: MigrationTargetParts;
+  readonly #timeouts: MigrationTimeouts;
+  readonly #stream: FrameStream;
+  readonly #sourceHostId: string;
+  readonly #isBusy: boolean;
+  readonly #mailbox = new Mailbox<TargetEvent>();
+  readonly #deadline: Deadline;
+  readonly #ended = new AbortController();
+  #writing: Promise<void> = Promise.resolve();
+  #finished: Promise<unknown> = Promise.resolve();
+  #offer: OfferFrame | undefined;
+  #module: ChunkAssembler | undefined;
+  readonly #spine = new SpineAssembler();
+  #spineReceipts: readonly Uint8Array[] = [];
+  #verifiedSpine: readonly VerifiedHeader[] = [];
+  #handoff: HandoffFrame | undefined;
+  #state: ChunkAssembler | undefined;
+  #end: HandoffEndFrame | undefined;
+  #agent: IncomingAgent | undefined;
+  #verified: VerifiedHandoff | undefined;
+  #granted: AuthorityRecord | undefined;
+  #outcome: TargetOutcome | undefined;
+
+  constructor(
+    parts: MigrationTargetParts,
+    timeouts: MigrationTimeouts,
+    incoming: { readonly stream: FrameStream; readonly sourceHostId: string; readonly isBusy: boolean },
+  ) {
+    this.#parts = parts;
+    this.#timeouts = timeouts;
+    this.#stream = incoming.stream;
+    this.#sourceHostId = incoming.sourceHostId;
+    this.#isBusy = incoming.isBusy;
+    this.#deadline = new Deadline(parts.clock);
+  }
+
+  run(): Promise<TargetOutcome> {
+    const running = this.#run();
+    this.#finished = running.catch(() => {});
+    return running;
+  }
+
+  async stop(): Promise<void> {
+    this.#mailbox.post({ kind: "stopping" });
+    await this.#finished;
+  }
+
+  async #run(): Promise<TargetOutcome> {
+    let { state, commands } = startTarget();
+    void this.#read();
+    try {
+      for (;;) {
+        for (const command of commands) this.#execute(command);
+        if (this.#outcome !== undefined) break;
+        ({ state, commands } = stepTarget(state, await this.#mailbox.take()));
+      }
+      await this.#writing;
+      return this.#outcome;
+    } finally {
+      this.#deadline.clear();
+      this.#ended.abort();
+      this.#agent?.ended();
+    }
+  }
+
+  async #read(): Promise<void> {
+    try {
+      for (;;) {
+        const bytes = await this.#stream.read(this.#ended.signal);
+        if (bytes === undefined) return this.#mailbox.post({ kind: "stream-closed", reason: "the source closed it" });
+        this.#mailbox.post({ kind: "frame", frame: this.#word(decodeSourceFrame(bytes)) });
+      }
+    } catch (cause) {
+      if (this.#ended.signal.aborted) return;
+      if (isFault(cause, "FRAME_INVALID")) this.#mailbox.post({ kind: "frame-invalid", reason: cause.detail.reason });
+      else this.#mailbox.post({ kind: "stream-closed", reason: asError(cause).message });
+    }
+  }
+
+  /** Keeps what came, and tells the machine what it has to know of it. Throws Fault FRAME_INVALID. */
+  #word(frame: SourceFrame): SourceWord {
+    switch (frame.kind) {
+      case "offer":
+        this.#offer ??= frame;
+        this.#module ??= new ChunkAssembler({ what: "module", bytes: frame.moduleBytes, digest: frame.moduleDigest });
+        return { kind: "offer", handoffId: frame.handoffId, agentId: frame.agentId };
+      case "module":
+        this.#module?.add(frame);
+        return { kind: "module", complete: this.#module?.isComplete ?? false };
+      case "spine":
+        this.#spine.add(frame);
+        if (frame.last) this.#spineReceipts = frame.receipts;
+        return { kind: "spine", last: frame.last };
+      case "handoff": {
+        this.#handoff ??= frame;
+        const { maxStateBytes } = this.#parts.host.facts();
+        this.#state ??= new ChunkAssembler({ what: "state", bytes: maxStateBytes, digest: undefined });
+        if (frame.state.length > 0) this.#state.add({ offset: 0, data: frame.state });
+        return { kind: "handoff", handoffId: frame.handoffId };
+      }
+      case "state":
+        this.#state?.add(frame);
+        return { kind: "state" };
+      case "handoff-end":
+        this.#end ??= frame;
+        return { kind: "handoff-end" };
+    }
+  }
+
+  #execute(command: TargetCommand): void {
+    const { crashPoints } = this.#parts;
+    switch (command.kind) {
+      case "await":
+        return this.#await(command.awaited);
+      case "admit":
+        return this.#do(this.#admit(), refused);
+      case "send-accept":
+        return this.#send(this.#accept());
+      case "prepare":
+        this.#deadline.clear();
+        return this.#do(this.#prepare(), refused);
+      case "send-prepared":
+        return this.#send({ kind: "prepared", handoffId: this.#offered().handoffId });
+      case "stage":
+        this.#deadline.clear();
+        crashPoints.reach("target.before-stage");
+        return this.#do(this.#stage(), refused);
+      case "drop":
+        return this.#do(
+          this.#incoming()
+            .drop()
+            .then(() => ({ kind: "dropped" })),
+          () => ({ kind: "dropped" }), // it stays staged, and the journal's note has the registry asked about it
+        );
+      case "claim":
+        crashPoints.reach("target.before-claim");
+        return this.#do(this.#claim(command.attempt), () => ({ kind: "claim-answered", answer: { kind: "unknown" } }));
+      case "start":
+        crashPoints.reach("target.before-start");
+        return this.#do(this.#start(), (cause) => ({ kind: "start-failed", fault: faultOf(cause) }));
+      case "send-started":
+        crashPoints.reach("target.before-reply");
+        return this.#send(this.#started());
+      case "abandon":
+        return this.#do(
+          this.#incoming()
+            .abandon()
+            .then(() => ({ kind: "abandoned" })),
+          () => ({ kind: "abandoned" }),
+        );
+      case "send-refused":
+        return this.#send({ kind: "refused", handoffId: this.#offer?.handoffId ?? "", failure: command.failure });
+      case "close-stream":
+        this.#deadline.clear();
+        return this.#close();
+      case "end":
+        this.#outcome = command.outcome;
+        this.#parts.logger.debug({ outcome: command.outcome }, "handoff");
+    }
+  }
+
+  async #admit(): Promise<TargetEvent> {
+    const { host, isKnownHost } = this.#parts;
+    const facts = host.facts();
+    const offer = this.#offered();
+    const { signal } = this.#ended;
+    await admitPeer(isKnownHost, { remoteHostId: this.#sourceHostId, hostId: facts.hostId }, signal);
+    if (this.#isBusy) throw new ClassifiedFault("retriable", { code: "TARGET_BUSY", hostId: facts.hostId });
+    admitOffer(offer, facts);
+    this.#agent = await host.admit(offer, this.#sourceHostId, signal);
+    return { kind: "admitted", needModule: this.#agent.needModule };
+  }
+
+  #accept(): TargetFrame {
+    const { handoffId } = this.#offered();
+    const { needModule, spineKnown } = this.#incoming();
+    const [newest] = spineKnown;
+    return {
+      kind: "accept",
+      handoffId,
+      needModule,
+      pricePerSecond: this.#parts.host.facts().pricePerSecond,
+      spineKnown: newest === undefined ? undefined : digestOf(newest.payload),
+    };
+  }
+
+  async #prepare(): Promise<TargetEvent> {
+    const agent = this.#incoming();
+    this.#verifiedSpine = verifyOfferedSpine(this.#spine.headers, agent.spineKnown, this.#terms());
+    await agent.prepare(agent.needModule ? this.#module?.finish() : undefined, this.#ended.signal);
+    return { kind: "prepared" };
+  }
+
+  async #stage(): Promise<TargetEvent> {
+    const handoff = this.#handoff;
+    const end = this.#end;
+    if (handoff === undefined || end === undefined) throw new TypeError("no handoff came");
+    const state = this.#state?.take(end.stateBytes) ?? new Uint8Array(0);
+    const kept = handoff.receiptsKept === 0 ? [] : this.#spineReceipts.slice(-handoff.receiptsKept);
+    const whole = { ...handoff, receipts: [...kept, ...handoff.receipts] };
+    this.#verified = verifyHandoff(whole, { end, state }, this.#verifiedSpine, this.#terms());
+    await this.#incoming().stage(this.#verified);
+    this.#parts.crashPoints.reach("target.after-stage");
+    return { kind: "staged" };
+  }
+
+  async #claim(attempt: number): Promise<TargetEvent> {
+    const { clock, random, crashPoints } = this.#parts;
+    if (attempt > 1) {
+      const delays = [...delaysMs(claimRetry, random)];
+      await clock.sleep(delays[Math.min(attempt - 2, delays.length - 1)] ?? 0, this.#ended.signal);
+    }
+    const result = await this.#incoming().claim();
+    crashPoints.reach("target.after-claim");
+    if (result.kind === "granted") {
+      this.#granted = result.record;
+      return { kind: "claim-answered", answer: { kind: "granted" } };
+    }
+    if (result.kind === "unknown") return { kind: "claim-answered", answer: { kind: "unknown" } };
+    const { handoffId, era, major } = this.#offered();
+    const standing = standingOf(result.record, { handoffId, era, major }, result.session);
+    if (standing === "ours") this.#granted = result.record;
+    return { kind: "claim-answered", answer: { kind: "refused", standing } };
+  }
+
+  async #start(): Promise<TargetEvent> {
+    if (this.#granted === undefined) throw new TypeError("no claim was granted");
+    await this.#incoming().start(this.#granted);
+    return { kind: "started" };
+  }
+
+  #started(): TargetFrame {
+    const { handoffId, agentId, era, major } = this.#offered();
+    const checkpointDigest = this.#verified?.checkpoint.digest ?? "";
+    return { kind: "started", handoffId, agentId, checkpointDigest, era, major: major + 1n };
+  }
+
+  #await(awaited: (TargetCommand & { kind: "await" })["awaited"]): void {
+    const ms = awaited === "offer" ? this.#timeouts.acceptMs : this.#timeouts.partMs;
+    this.#deadline.set(ms, () => this.#mailbox.post({ kind: "deadline", awaited, afterMs: ms }));
+  }
+
+  #send(frame: TargetFrame): void {
+    this.#writing = this.#writing.then(async () => {
+      try {
+        await this.#stream.write([encodeTargetFrame(frame)], this.#ended.signal);
+        if (frame.kind === "started") this.#parts.crashPoints.reach("target.after-reply");
+      } catch (cause) {
+        if (!this.#ended.signal.aborted) this.#mailbox.post({ kind: "stream-closed", reason: asError(cause).message });
+      }
+    });
+  }
+
+  #close(): void {
+    const deadline = {
+      what: "the end of the stream",
+      ms: this.#timeouts.closeMs,
+      signal: new AbortController().signal,
+    };
+    this.#writing = this.#writing.then(() =>
+      withDeadline(this.#parts.clock, deadline, (signal) => this.#stream.close(signal)).catch((cause: unknown) =>
+        this.#stream.abort(asError(cause)),
+      ),
+    );
+  }
+
+  #do(work: Promise<TargetEvent>, otherwise: (cause: unknown) => TargetEvent): void {
+    work.then(
+      (event) => this.#mailbox.post(event),
+      (cause: unknown) => {
+        if (!isFault(cause)) this.#parts.logger.error({ err: cause }, "incoming handoff");
+        this.#mailbox.post(otherwise(cause));
+      },
+    );
+  }
+
+  #terms() {
+    const { hostId, registryKey } = this.#parts.host.facts();
+    if (registryKey === undefined) {
+      throw new ClassifiedFault("retriable", { code: "SESSION_NOT_OPEN", reason: "no session was opened yet" });
+    }
+    return { offer: this.#offered(), sourceHostId: this.#sourceHostId, targetHostId: hostId, registryKey };
+  }
+
+  #offered(): OfferFrame {
+    if (this.#offer === undefined) throw new TypeError("nothing was offered");
+    return this.#offer;
+  }
+
+  #incoming(): IncomingAgent {
+    if (this.#agent === undefined) throw new TypeError("nothing was admitted");
+    return this.#agent;
+  }
+}
+
+function refused(cause: unknown): TargetEvent {
+  const classified = asClassified(cause);
+  const failure: Failure = failureOf(classified) ?? { class: "retriable", fault: classified.detail };
+  return { kind: "refused", failure };
+}
+
+function faultOf(cause: unknown): FaultDetail {
+  return isFault(cause) ? cause.detail : { code: "INTERNAL" };
+}

@@ -1,0 +1,23 @@
+/** §6. A change that older hosts would not understand gets another number. */
+export const MIGRATE_PROTOCOL = "/godwit/migrate/1";
+
+export interface MigrationTimeouts {
+  readonly connectMs: number;
+  readonly acceptMs: number;
+  /** Module and spine travel, are verified and compiled within it. */
+  readonly preparedMs: number;
+  /** Protocol §11. */
+  readonly startedMs: number;
+  /** What a target waits for the source's next part. */
+  readonly partMs: number;
+  readonly closeMs: number;
+}
+
+export const defaultMigrationTimeouts: MigrationTimeouts = {
+  connectMs: 5_000,
+  acceptMs: 10_000,
+  preparedMs: 60_000,
+  startedMs: 10_000,
+  partMs: 60_000,
+  closeMs: 2_000,
+};
