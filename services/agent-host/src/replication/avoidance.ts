@@ -52,8 +52,9 @@ export class Avoidance {
     return this.#troubles.get(key)?.failures ?? 0;
   }
 
-  /** Forgets all but these. */
-  keepOnly(keys: ReadonlySet<string>): void {
-    for (const key of this.#troubles.keys()) if (!keys.has(key)) this.#troubles.delete(key);
+  /** Forgets what is long over. */
+  prune(): void {
+    const overMs = this.#clock.monotonicMs() - 2 * this.#rules.longestMs;
+    for (const [key, { untilMs }] of this.#troubles) if (untilMs < overMs) this.#troubles.delete(key);
   }
 }

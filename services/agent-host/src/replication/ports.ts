@@ -52,6 +52,7 @@ export interface ReplicaStore {
   spine(agentId: string, held: CheckpointRef): Promise<readonly SignedBytes[]>;
   /** Whether this host has more to do with the agent than to keep a copy: it runs, comes or goes. */
   runsHere(agentId: string): boolean;
+  isTerminated(agentId: string): boolean;
   hasModule(digest: string): boolean;
   /** Durable when it resolves. Throws Fault AGENT_EXISTS when the agent has come to run here meanwhile. */
   put(replica: Replica): Promise<void>;

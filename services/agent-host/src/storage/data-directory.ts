@@ -185,7 +185,8 @@ export class DataDirectory {
 
   /**
    * Throws Fault DIVERGENT_LINEAGE for a second checkpoint of one term and tick (EI-11), AGENT_NOT_RUNNING or TERMINATED
-   * for what rules.ts forbids, CHECKPOINT_INVALID or INVALID_ARGUMENT for what does not fit together, DISK_FAILED or
+   * for what rules.ts forbids, AGENT_EXISTS in a phase that `onlyIn` does not name, CHECKPOINT_INVALID or
+   * INVALID_ARGUMENT for what does not fit together, DISK_FAILED or
    * DATA_CORRUPT for the disk's part. In all these cases nothing of the unit was written, except that after DISK_FAILED
    * with `broken` set it is not known.
    */

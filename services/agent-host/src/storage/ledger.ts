@@ -49,6 +49,9 @@ export class Ledger {
   apply({ unit, checkpoint, spine, staged }: PreparedUnit): Effect {
     const { agentId, journal } = unit;
     const before = this.agents.get(agentId);
+    if (unit.onlyIn?.includes(before?.journal.phase ?? "none") === false) {
+      throw new Fault({ code: "AGENT_EXISTS", agentId });
+    }
     const stagedNow = unit.stage && staged && this.#stage(before, unit.stage, staged);
     const promoted = unit.promoteStaging === undefined ? undefined : this.#promote(before, unit, unit.promoteStaging);
     const agent = this.#putAgent(before, unit, promoted?.handoff.agent);

@@ -2,7 +2,7 @@
 
 import type { CheckpointRef, SignedBytes, Term } from "@godwit/common/lease";
 import type { Checkpoint } from "@godwit/lineage";
-import type { JournalEntry } from "./journal.ts";
+import type { JournalEntry, Phase } from "./journal.ts";
 
 export interface StorageRules {
   /** Headers off the spine that are kept for each agent. */
@@ -56,6 +56,8 @@ export interface IncomingHandoff {
  */
 export interface WriteUnit {
   readonly agentId: string;
+  /** The agent's phases on the disk in which this may be written; `none` for an agent that is new here. Absent: any. */
+  readonly onlyIn?: readonly (Phase | "none")[];
   readonly stage?: IncomingHandoff;
   /** Id of a staged handoff whose checkpoint, spine and receipts become committed ones. */
   readonly promoteStaging?: string;
