@@ -92,12 +92,10 @@ export function assemble(config: RegistryConfig, store: RegistryStore, ambient: 
 export function loops({ store, keeper, watch, offers }: RegistryGraph): readonly Part[] {
   return [
     part("store", store),
-    looping("mark", async (signal) => {
-      await keeper.check();
-      return keeper.run(signal);
-    }),
-    looping("sessions", async (signal) => watch.run(signal)),
-    looping("offers", async (signal) => offers.run(signal)),
+    // The first look is waited for, so that a registry with a store serves from its first call on.
+    looping("mark", { first: () => keeper.check(), run: (signal) => keeper.run(signal) }),
+    looping("sessions", { run: (signal) => watch.run(signal) }),
+    looping("offers", { run: (signal) => offers.run(signal) }),
   ];
 }
 
@@ -111,15 +109,21 @@ export function compose(context: ServiceContext<RegistryOptions, RegistryCrashPo
   return [...loops(graph), grpc.part(server)];
 }
 
-/** `begin` may wait for what must be there first; what it then returns runs until the signal aborts. */
-function looping(name: string, begin: (signal: AbortSignal) => Promise<unknown>): Part {
+interface Loop {
+  readonly first?: () => Promise<void>;
+  /** Until the signal aborts. */
+  readonly run: (signal: AbortSignal) => Promise<void>;
+}
+
+function looping(name: string, { first, run }: Loop): Part {
   let running = new AbortController();
-  let loop: Promise<unknown> = Promise.resolve();
+  let loop: Promise<void> = Promise.resolve();
   return {
     name,
     start: async () => {
+      await first?.();
       running = new AbortController();
-      loop = begin(running.signal);
+      loop = run(running.signal);
     },
     stop: async () => {
       running.abort();

@@ -64,6 +64,11 @@ export class Offers {
     this.#streams.get(nameOf(session))?.end(new Fault({ code: "SESSION_VOID", hostId: session.hostId }));
   }
 
+  /** How many holders listen here. */
+  get listening(): number {
+    return this.#streams.size;
+  }
+
   agentReleased(agentId: string): void {
     this.#queue.add(agentId, this.#parts.clock.monotonicMs());
   }
