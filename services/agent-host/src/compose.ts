@@ -127,7 +127,7 @@ export async function compose(context: Context): Promise<readonly Part[]> {
     session: keeper,
     clock,
     logger,
-    onAnswer: (agentId, answer) => roster.supervisor(agentId)?.tenancy.reported(answer),
+    onAnswer: (agentId, term, answer) => roster.supervisor(agentId)?.tenancy.reported(term, answer),
   });
   const roster = new Roster(
     {

@@ -3,6 +3,7 @@
 
 import { randomUUID } from "node:crypto";
 import type { Clock } from "@godwit/common/clock";
+import type { Term } from "@godwit/common/lease";
 import { type Checkpoint, refOf } from "@godwit/lineage";
 import type { Logger } from "pino";
 import type { Answer, Authority, SessionView } from "../registry/ports.ts";
@@ -12,7 +13,7 @@ export interface HeadReportsParts {
   readonly session: SessionView;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly onAnswer: (agentId: string, answer: Answer) => void;
+  readonly onAnswer: (agentId: string, term: Term, answer: Answer) => void;
 }
 
 const collectMs = 200;
@@ -71,7 +72,7 @@ export class HeadReports {
         if (!this.#waiting.has(agentId)) this.#waiting.set(agentId, checkpoint);
         done = false;
       } else {
-        this.#parts.onAnswer(agentId, answer);
+        this.#parts.onAnswer(agentId, ownTerm(checkpoint), answer);
       }
     });
     return done;
@@ -79,6 +80,6 @@ export class HeadReports {
 }
 
 /** A checkpoint that is reported as a head was written under the reporter's own major. */
-function ownTerm({ header }: Checkpoint): { readonly era: bigint; readonly major: bigint } {
+function ownTerm({ header }: Checkpoint): Term {
   return { era: header.era, major: header.major };
 }

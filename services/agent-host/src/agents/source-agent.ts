@@ -74,8 +74,8 @@ export class SupervisedSource implements SourceAgent {
 
   async freeze(handoffId: string): Promise<Frozen> {
     const checkpoint = await this.#supervisor.freeze(handoffId);
-    const { receipts, lastTickEndedAtMs } = this.#supervisor;
-    return { checkpoint, receipts, lastTickEndedAtMs };
+    const { receipts, stoppedAtMs } = this.#supervisor;
+    return { checkpoint, receipts, stoppedAtMs };
   }
 
   async begin(handoff: HandoffName): Promise<OwnerAnswer> {

@@ -96,7 +96,8 @@ export class Supervisor {
   #walletReceipts: readonly Uint8Array[] = [];
   #latest: Checkpoint | undefined;
   #checkpointAtMs = 0;
-  #lastTickEndedAtMs = 0;
+  #stoppedAtMs = 0;
+  #nextTickAtMs = 0;
   #failures = 0;
   #looks = 0;
   #outcome: TickOutcome = { kind: "recovering" };
@@ -134,8 +135,9 @@ export class Supervisor {
   get failures(): number {
     return this.#failures;
   }
-  get lastTickEndedAtMs(): number {
-    return this.#lastTickEndedAtMs;
+  /** When the newest freeze began, on the monotonic clock: the last tick had ended, and the next could have begun. */
+  get stoppedAtMs(): number {
+    return this.#stoppedAtMs;
   }
   get receipts(): readonly Uint8Array[] {
     return this.#walletReceipts;
@@ -191,6 +193,7 @@ export class Supervisor {
   /** Finishes the tick under way and commits the final checkpoint (§6). Throws Fault when this host may not. */
   async freeze(handoffId: string): Promise<Checkpoint> {
     return await this.#turns.run(async () => {
+      this.#stoppedAtMs = this.#parts.clock.monotonicMs();
       this.#mustBeOurs();
       // A major that has not ticked has no checkpoint of its own yet, and the one it started from was signed by another.
       if (this.tenancy.ground?.origin !== "created" && this.#latest?.digest === this.tenancy.ground?.base.digest) {
@@ -314,7 +317,12 @@ export class Supervisor {
       return this.#rules.firstRetryMs;
     }
     this.#looks = 0;
-    return await this.#tickOnce(signal);
+    // Woken for something else: the next tick keeps its time.
+    const earlyMs = this.#nextTickAtMs - this.#parts.clock.monotonicMs();
+    if (earlyMs > 0) return earlyMs;
+    const delayMs = await this.#tickOnce(signal);
+    this.#nextTickAtMs = this.#parts.clock.monotonicMs() + delayMs;
+    return delayMs;
   }
 
   async #tickOnce(signal: AbortSignal): Promise<number> {
@@ -326,7 +334,6 @@ export class Supervisor {
       { balanceMicrocents: this.#purse.budget, pricePerSecond: price, receipts: this.#walletReceipts },
       signal,
     );
-    this.#lastTickEndedAtMs = this.#parts.clock.monotonicMs();
     if (result.kind === "failed") return await this.#failed(`${result.reason}: ${result.message}`, result.logs);
 
     const tick = this.#tick + 1n;
@@ -436,7 +443,7 @@ export class Supervisor {
     this.#tick = checkpoint.header.tick;
     this.#purse = { budget: checkpoint.header.budget, remainder: checkpoint.header.remainder, receipts: [] };
     this.#checkpointAtMs = this.#parts.clock.monotonicMs();
-    this.#lastTickEndedAtMs = this.#checkpointAtMs;
+    this.#nextTickAtMs = 0;
     this.#failures = 0;
     this.#reason = "";
   }

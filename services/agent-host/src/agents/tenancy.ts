@@ -17,10 +17,12 @@ import {
   mayTick,
   type RetiredReason,
   type SignedBytes,
+  sameTerm,
   standing,
   stepTenure,
   type Tenure,
   type TenureEvent,
+  type Term,
   type TickRight,
   untrusted,
 } from "@godwit/common/lease";
@@ -174,14 +176,16 @@ export class Tenancy {
     return true;
   }
 
-  /** The head may have moved the revision: the record of a report that confirmed nothing keeps it. */
-  reported(answer: Answer): void {
+  /**
+   * The answer to a head that was reported under `term`. One that was overtaken by a newer term of ours says nothing; a
+   * refusal under the present one says that the grant is not what we believe (EI-7).
+   */
+  reported(term: Term, answer: Answer): void {
     if (answer.kind === "applied") this.#lastRecord = answer.record;
-    if (answer.kind !== "refused") return;
+    if (answer.kind !== "refused" || this.#tenure.kind !== "ACTIVE_OWNER" || !sameTerm(term, this.#tenure.grant))
+      return;
     this.#parts.logger.error({ agentId: this.#parts.agentId, code: answer.code }, "head refused");
-    if (this.#tenure.kind === "ACTIVE_OWNER") {
-      this.doubt(answer.code === "DIVERGENT_LINEAGE" ? "divergent-lineage" : "lost-grant"); // EI-7
-    }
+    this.doubt(answer.code === "DIVERGENT_LINEAGE" ? "divergent-lineage" : "lost-grant");
   }
 
   freeze(handoffId: string): void {

@@ -10,8 +10,7 @@ export class Mailbox<Event> {
 
   async take(): Promise<Event> {
     for (;;) {
-      const next = this.#waiting.shift();
-      if (next !== undefined) return next;
+      if (this.#waiting.length > 0) return this.#waiting.shift() as Event; // an event may be `undefined`
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });

@@ -204,7 +204,8 @@ class Campaign {
         return;
       case "report":
         if (command.outcome === "success") retryBudget.succeeded(command.hostId);
-        return directory.reportOutcome(command.hostId, command.outcome);
+        directory.reportOutcome(command.hostId, command.outcome);
+        return;
       case "end":
         this.#outcome = command.outcome;
     }

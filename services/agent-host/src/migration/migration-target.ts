@@ -216,48 +216,61 @@ class Handover {
     const { crashPoints } = this.#parts;
     switch (command.kind) {
       case "await":
-        return this.#await(command.awaited);
+        this.#await(command.awaited);
+        return;
       case "admit":
-        return this.#do(this.#admit(), refused);
+        this.#do(this.#admit(), refused);
+        return;
       case "send-accept":
-        return this.#send(this.#accept());
+        this.#send(this.#accept());
+        return;
       case "prepare":
         this.#deadline.clear();
-        return this.#do(this.#prepare(), refused);
+        this.#do(this.#prepare(), refused);
+        return;
       case "send-prepared":
-        return this.#send({ kind: "prepared", handoffId: this.#offered().handoffId });
+        this.#send({ kind: "prepared", handoffId: this.#offered().handoffId });
+        return;
       case "stage":
         this.#deadline.clear();
         crashPoints.reach("target.before-stage");
-        return this.#do(this.#stage(), refused);
+        this.#do(this.#stage(), refused);
+        return;
       case "drop":
-        return this.#do(
+        this.#do(
           this.#incoming()
             .drop()
             .then(() => ({ kind: "dropped" })),
           () => ({ kind: "dropped" }), // it stays staged, and the journal's note has the registry asked about it
         );
+        return;
       case "claim":
         crashPoints.reach("target.before-claim");
-        return this.#do(this.#claim(command.attempt), () => ({ kind: "claim-answered", answer: { kind: "unknown" } }));
+        this.#do(this.#claim(command.attempt), () => ({ kind: "claim-answered", answer: { kind: "unknown" } }));
+        return;
       case "start":
         crashPoints.reach("target.before-start");
-        return this.#do(this.#start(), (cause) => ({ kind: "start-failed", fault: faultOf(cause) }));
+        this.#do(this.#start(), (cause) => ({ kind: "start-failed", fault: faultOf(cause) }));
+        return;
       case "send-started":
         crashPoints.reach("target.before-reply");
-        return this.#send(this.#started());
+        this.#send(this.#started());
+        return;
       case "abandon":
-        return this.#do(
+        this.#do(
           this.#incoming()
             .abandon()
             .then(() => ({ kind: "abandoned" })),
           () => ({ kind: "abandoned" }),
         );
+        return;
       case "send-refused":
-        return this.#send({ kind: "refused", handoffId: this.#offer?.handoffId ?? "", failure: command.failure });
+        this.#send({ kind: "refused", handoffId: this.#offer?.handoffId ?? "", failure: command.failure });
+        return;
       case "close-stream":
         this.#deadline.clear();
-        return this.#close();
+        this.#close();
+        return;
       case "end":
         this.#outcome = command.outcome;
         this.#parts.logger.debug({ outcome: command.outcome }, "handoff");

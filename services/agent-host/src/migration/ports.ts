@@ -22,8 +22,8 @@ export interface Frozen {
   readonly checkpoint: Checkpoint;
   /** What the agent can read of its receipts, encoded, newest last. */
   readonly receipts: readonly Uint8Array[];
-  /** On the host's monotonic clock. */
-  readonly lastTickEndedAtMs: number;
+  /** On the host's monotonic clock: after the last tick had ended, when the next could have begun. */
+  readonly stoppedAtMs: number;
 }
 
 export interface HandoffName {

@@ -52,7 +52,7 @@ export type AttemptStep =
   | "reverted";
 
 export interface AttemptFigures {
-  /** End of the last tick on the source to the arrival of STARTED; undefined when none came. */
+  /** From where the agent could not tick any more to the arrival of STARTED; undefined when none came. */
   readonly blackoutMs: number | undefined;
   readonly bytesAfterFreeze: number;
   readonly tick: bigint;
@@ -97,7 +97,7 @@ export class SourceAttempt {
   }
 
   get figures(): AttemptFigures {
-    const ended = this.#frozen?.lastTickEndedAtMs;
+    const ended = this.#frozen?.stoppedAtMs;
     const blackoutMs =
       ended === undefined || this.#startedAtMs === undefined ? undefined : Math.max(0, this.#startedAtMs - ended);
     return { blackoutMs, bytesAfterFreeze: this.#bytesAfterFreeze, tick: this.#frozen?.checkpoint.header.tick ?? 0n };
@@ -126,44 +126,58 @@ export class SourceAttempt {
     const { crashPoints } = this.#parts;
     switch (command.kind) {
       case "connect":
-        return this.#do(this.#connect(), (cause) => ({
+        this.#do(this.#connect(), (cause) => ({
           kind: "connection-failed",
           failure: retriable(cause),
           by: "target",
         }));
+        return;
       case "send-offer":
-        return this.#send(async () => [this.#offer()], "offered");
+        this.#send(async () => [this.#offer()], "offered");
+        return;
       case "send-module":
-        return this.#send(async () => [...chunksOf("module", await this.#agent.module())], "module-sent");
+        this.#send(async () => [...chunksOf("module", await this.#agent.module())], "module-sent");
+        return;
       case "send-spine":
-        return this.#send(() => this.#spine(command.known), "accepted");
+        this.#send(() => this.#spine(command.known), "accepted");
+        return;
       case "await":
-        return this.#await(command.awaited);
+        this.#await(command.awaited);
+        return;
       case "freeze":
         this.#onStep("prepared", "");
-        return this.#do(this.#freeze(), (cause) => ({ kind: "freeze-failed", failure: ownFailure(cause) }));
+        this.#do(this.#freeze(), (cause) => ({ kind: "freeze-failed", failure: ownFailure(cause) }));
+        return;
       case "begin":
         crashPoints.reach("source.before-begin");
-        return this.#do(this.#begin(), () => ({ kind: "begin-answered", answer: { kind: "unknown" } }));
+        this.#do(this.#begin(), () => ({ kind: "begin-answered", answer: { kind: "unknown" } }));
+        return;
       case "write-relinquished":
         crashPoints.reach("source.before-relinquish");
-        return this.#do(this.#relinquish(), (cause) => ({ kind: "journal-failed", fault: faultOf(cause) }));
+        this.#do(this.#relinquish(), (cause) => ({ kind: "journal-failed", fault: faultOf(cause) }));
+        return;
       case "send-handoff":
         crashPoints.reach("source.before-send-handoff");
-        return this.#send(async () => this.#handoff(), "handed-off");
+        this.#send(async () => this.#handoff(), "handed-off");
+        return;
       case "revert":
-        return this.#do(this.#revert(), () => ({ kind: "revert-answered", answer: { kind: "unknown" } }));
+        this.#do(this.#revert(), () => ({ kind: "revert-answered", answer: { kind: "unknown" } }));
+        return;
       case "thaw":
-        return this.#agent.thaw();
+        this.#agent.thaw();
+        return;
       case "resolve":
         this.#onStep("resolving", "asking the registry who owns the agent");
-        return this.#do(this.#resolve(), () => ({ kind: "resolved", resolution: { kind: "gone" } }));
+        this.#do(this.#resolve(), () => ({ kind: "resolved", resolution: { kind: "gone" } }));
+        return;
       case "retire":
         if (this.#startedAtMs !== undefined) crashPoints.reach("source.after-started");
-        return this.#do(this.#retire(command.ownerHostId, command), () => ({ kind: "retired" }));
+        this.#do(this.#retire(command.ownerHostId, command), () => ({ kind: "retired" }));
+        return;
       case "close-stream":
         this.#deadline.clear();
-        return this.#closeStream();
+        this.#closeStream();
+        return;
       case "end":
         this.#outcome = command.outcome;
     }
