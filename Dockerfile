@@ -40,9 +40,9 @@ RUN --mount=type=cache,id=godwit-pnpm-store,target=/pnpm-store deploy-service ag
 
 # --- what runs ----------------------------------------------------------------------------------
 
-# Nothing of the image can be written by the service but /data, which is meant to be a volume.
+# A service writes to /data and nowhere else, so that the rest may be mounted read-only; /data is meant to be a volume.
 FROM node:24-bookworm-slim AS runtime
-ENV NODE_ENV=production GODWIT_DATA=/data
+ENV NODE_ENV=production GODWIT_DATA=/data SQLITE_TMPDIR=/data
 WORKDIR /app
 RUN install -d -o node -g node -m 700 /data
 COPY tools/docker/probe.mjs /probe.mjs
