@@ -31,7 +31,7 @@ import type { Logger } from "pino";
 import type { Answer, Authority, HeldSession } from "../registry/ports.ts";
 import type { SessionKeeper } from "../registry/session-keeper.ts";
 import type { DataDirectory, JournalEntry } from "../storage/index.ts";
-import { judge, type Verdict, type Wait } from "./judge.ts";
+import { judge, type Verdict } from "./judge.ts";
 
 export interface TenancyParts {
   readonly agentId: string;
@@ -60,7 +60,7 @@ export interface Ground {
 /** What one look at the registry came to, while in doubt. */
 export type Progress =
   | { readonly kind: "granted" }
-  | { readonly kind: "waiting"; readonly why: Wait | "no-session" | "no-checkpoint" | Answer["kind"] | string }
+  | { readonly kind: "waiting"; readonly why: string }
   | { readonly kind: "retired"; readonly record: AuthorityRecord }
   | { readonly kind: "terminated" };
 

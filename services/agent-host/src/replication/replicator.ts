@@ -316,14 +316,15 @@ export class Replicator {
     const { agentId, newest } = copies;
     const { checkpoint, receipts, ref } = newest;
     const manifest = await fetched(() => source.manifest(agentId));
-    copies.moduleBytes ??= (await fetched(() => source.module(agentId))).length;
+    const first = copies.moduleBytes === undefined ? await fetched(() => source.module(agentId)) : undefined;
+    copies.moduleBytes ??= first?.length ?? 0;
     const content = {
       agentId,
       checkpoint,
       manifest,
       moduleBytes: copies.moduleBytes,
       receipts,
-      module: () => source.module(agentId),
+      module: async () => first ?? (await source.module(agentId)),
       spine: () => source.spine(agentId, checkpoint),
     };
     const outcome = await this.#converse(host, signal, (talk) => pushReplica(content, talk));

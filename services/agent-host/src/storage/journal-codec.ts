@@ -81,7 +81,7 @@ const term: Field<Term> = {
   encode: ({ era, major }) => [era.toString(), major.toString()],
   decode: (json) => {
     if (!Array.isArray(json) || json.length !== 2) return undefined;
-    const [era, major] = json.map(whole.decode);
+    const [era, major] = json.map((part) => whole.decode(part));
     return era === undefined || major === undefined ? undefined : { era, major };
   },
 };
@@ -91,7 +91,7 @@ const ref: Field<CheckpointRef> = {
   encode: (value) => [value.era.toString(), value.major.toString(), value.tick.toString(), value.digest],
   decode: (json) => {
     if (!Array.isArray(json) || json.length !== 4) return undefined;
-    const [era, major, tick] = json.slice(0, 3).map(whole.decode);
+    const [era, major, tick] = json.slice(0, 3).map((part) => whole.decode(part));
     const name = digest.decode(json[3]);
     if (era === undefined || major === undefined || tick === undefined || name === undefined) return undefined;
     return { era, major, tick, digest: name };
