@@ -15,6 +15,7 @@ for (const [name, bytes] of Object.entries(sizes)) {
     ...["--use", "abort=", "--use", `BALLAST_BYTES=${bytes}`],
   ]);
   if (error !== null) {
+    // oxlint-disable-next-line typescript/no-base-to-string -- a memory stream of asc, whose toString gives what was written
     console.error(stderr.toString());
     throw error;
   }

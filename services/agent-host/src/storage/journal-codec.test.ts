@@ -7,7 +7,7 @@ import { decodeJournal, encodeJournal } from "./journal-codec.ts";
 const text = fc.string({ unit: "grapheme", maxLength: 40 });
 const whole = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });
 const digest = fc
-  .array(fc.constantFrom(..."0123456789abcdef"), { minLength: 64, maxLength: 64 })
+  .array(fc.constantFrom(..."0123456789abcdef".split("")), { minLength: 64, maxLength: 64 })
   .map((digits) => digits.join(""));
 const bytes = fc.uint8Array({ maxLength: 80 });
 const signed: fc.Arbitrary<SignedBytes> = fc.record({ payload: bytes, signature: bytes });
