@@ -29,6 +29,7 @@ const MIB = 1024 * 1024;
 export interface HolderOptions {
   readonly isKnownHost?: IsKnownHost;
   readonly running?: ReadonlySet<string>;
+  readonly maxModuleBytes?: number;
   readonly maxStateBytes?: number;
   readonly rules?: Partial<ReplicaServerRules>;
 }
@@ -52,6 +53,7 @@ export async function startNode(seed: Uint8Array): Promise<P2pNode> {
 export async function startHolder({
   isKnownHost = async () => true,
   running = new Set(),
+  maxModuleBytes = 64 * MIB,
   maxStateBytes = 64 * MIB,
   rules = {},
 }: HolderOptions = {}): Promise<HolderHost> {
@@ -65,7 +67,7 @@ export async function startHolder({
       runsHere: (agentId) => running.has(agentId),
       onHeld: (agentId) => void heldChanges.push(agentId),
     },
-    { maxModuleBytes: 64 * MIB, maxStateBytes },
+    { maxModuleBytes, maxStateBytes },
   );
   const server = new ReplicaServer(
     { streams: node, store, isKnownHost, clock: systemClock, logger },

@@ -1,5 +1,6 @@
 // Copies of checkpoints over real libp2p connections, into real data directories.
 
+import { systemClock } from "@godwit/common/clock";
 import { type Checkpoint, issueTermination, refOf } from "@godwit/lineage";
 import {
   chunksOf,
@@ -13,6 +14,7 @@ import {
 import { describe, expect, test, vi } from "vitest";
 import { FramedStream, type P2pNode } from "../src/p2p/index.ts";
 import { REPLICATE_PROTOCOL } from "../src/replication/index.ts";
+import { pushReplica } from "../src/replication/push.ts";
 import {
   type HolderHost,
   manifestBytes,
@@ -224,6 +226,37 @@ describe("replication of checkpoints", () => {
     expect(replicator.holders(agentId)).toEqual([]);
   });
 
+  test("a host that refuses half way is understood, although it did not take the rest", async () => {
+    const fussy = await startNode(new Uint8Array(32).fill(89));
+    const failure = { class: "fatal-target", fault: { code: "AGENT_EXISTS", agentId: "agent" } } as const;
+    await fussy.serve(REPLICATE_PROTOCOL, { maxInboundStreams: 9, maxOutboundStreams: 9 }, async (stream) => {
+      const framed = new FramedStream(stream);
+      const accept: HolderFrame = { kind: "accept", needModule: true, needState: true, spineKnown: undefined };
+      await framed.write([accept, { kind: "refused", failure } as const].map(encodeHolderFrame), anySignal());
+      await framed.close(anySignal());
+      await framed.read(anySignal());
+      framed.abort(new Error("no more"));
+    });
+    const created = createAgent(ada);
+    const large = next(created, { host: ada, text: "0123456789abcdef".repeat(1_000_000) });
+    const node = await startNode(new Uint8Array(32).fill(88));
+    const signal = anySignal();
+    const stream = new FramedStream(await node.open(targetOf(fussy), REPLICATE_PROTOCOL, signal));
+    const pushing = pushReplica(
+      {
+        agentId: created.header.agentId,
+        checkpoint: large,
+        manifest: manifestBytes,
+        moduleBytes: moduleBytes.length,
+        receipts: [],
+        module: async () => moduleBytes,
+        spine: async () => [created.signed],
+      },
+      { stream, peerHostId: fussy.hostId, clock: systemClock, stallMs: 2_000, signal },
+    );
+    await expect(pushing).rejects.toMatchObject({ class: "fatal-target", detail: { code: "AGENT_EXISTS" } });
+  });
+
   test("a host that holds a newer checkpoint keeps it, and counts as no holder of the older one", async () => {
     const holder = await startHolder();
     const [created, first = created, second = created] = chain(3);
@@ -316,7 +349,6 @@ describe("what a holder refuses, and then has nothing of", () => {
     ],
     ["another manifest", "CHECKPOINT_INVALID", replaced("offer", { manifest: Uint8Array.of(1) })],
     ["another agent's id", "CHECKPOINT_INVALID", replaced("offer", { agentId: "0".repeat(64) })],
-    ["a module above the limit", "RESOURCE_LIMIT", replaced("offer", { moduleBytes: 64 * 1024 * 1024 })],
     ["EI-3: no spine", "LINEAGE_INVALID", replaced("spine", { headers: [] })],
     ["EI-3: another spine", "LINEAGE_INVALID", replaced("spine", { headers: [createAgent(ada, { nonce: 9 }).signed] })],
     ["another module", "FRAME_INVALID", replaced("module", { data: flipped(moduleBytes) })],
@@ -328,10 +360,6 @@ describe("what a holder refuses, and then has nothing of", () => {
   ])("%s", async (_, code, frames) => {
     const holder = await startHolder();
     const peer = await startNode(new Uint8Array(32).fill(93));
-    if (code === "RESOURCE_LIMIT")
-      Object.assign(holder.store, {
-        facts: () => ({ registryKey: registry.publicKey, maxModuleBytes: 10, maxStateBytes: 10 }),
-      });
     expect(refusal(await say(peer, holder, frames))).toEqual(["fatal-target", code]);
     expect(holder.storage.agent(agentId)).toBeUndefined();
     expect(await holder.storage.checkpoints(agentId)).toEqual([]);
@@ -346,8 +374,8 @@ describe("what a holder refuses, and then has nothing of", () => {
     expect(holder.storage.agents()).toEqual([]);
   });
 
-  test("a state above the limit of this host", async () => {
-    const holder = await startHolder({ maxStateBytes: 3 });
+  test.each([{ maxStateBytes: 3 }, { maxModuleBytes: 3 }])("what is above a limit of this host: %o", async (limits) => {
+    const holder = await startHolder(limits);
     const peer = await startNode(new Uint8Array(32).fill(95));
     expect(refusal(await say(peer, holder, whole))).toEqual(["fatal-target", "RESOURCE_LIMIT"]);
   });

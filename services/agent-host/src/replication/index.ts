@@ -1,3 +1,4 @@
+export type { Holder } from "./copies.ts";
 export type {
   Replica,
   ReplicaStore,
@@ -13,11 +14,6 @@ export {
   type ReplicaServerParts,
   type ReplicaServerRules,
 } from "./replica-server.ts";
-export {
-  DEFAULT_REPLICATOR_RULES,
-  type Holder,
-  Replicator,
-  type ReplicatorParts,
-  type ReplicatorRules,
-} from "./replicator.ts";
+export { Replicator, type ReplicatorParts } from "./replicator.ts";
+export { DEFAULT_REPLICATOR_RULES, type ReplicatorRules } from "./replicator-rules.ts";
 export { StoredReplicas, type StoredReplicasParts, type StoredReplicasRules } from "./stored-replicas.ts";

@@ -3,7 +3,7 @@
 // GH-8  A confirmation counts only if it names the checkpoint, and every wait has a deadline.
 
 import { type Clock, withDeadline } from "@godwit/common/clock";
-import type { Fault } from "@godwit/common/fault";
+import { type Fault, isFault } from "@godwit/common/fault";
 import { type CheckpointRef, type SignedBytes, sameCheckpoint } from "@godwit/common/lease";
 import { ClassifiedFault, failureError } from "@godwit/common/retry";
 import { type Checkpoint, refOf } from "@godwit/lineage";
@@ -77,7 +77,7 @@ async function deliver(content: ReplicaContent, accept: ReplicaAcceptFrame, talk
   try {
     for await (const frame of framesOf(content, accept)) await send(talk, [frame]);
   } catch (cause) {
-    if (cause instanceof SourceFailure) throw cause;
+    if (cause instanceof SourceFailure || isFault(cause, "DEADLINE_EXCEEDED")) throw cause;
     talk.signal.throwIfAborted();
     const said = await listen(talk, "the reason of the interruption").catch((error: unknown) => error);
     throw said instanceof ClassifiedFault ? said : asError(cause);

@@ -9,16 +9,18 @@
 
 import { type Clock, deadlineSignal, type Random, withDeadline } from "@godwit/common/clock";
 import { Fault, isFault } from "@godwit/common/fault";
-import { type CheckpointRef, compareCheckpoints, type SignedBytes } from "@godwit/common/lease";
+import { compareCheckpoints, type SignedBytes } from "@godwit/common/lease";
 import { failureOf } from "@godwit/common/retry";
 import { type Checkpoint, refOf } from "@godwit/lineage";
 import type { Logger } from "pino";
 import { asError, FramedStream, type StreamOpener } from "../p2p/index.ts";
-import { Avoidance, type AvoidanceRules } from "./avoidance.ts";
+import { Avoidance } from "./avoidance.ts";
+import { type Copies, copiesOf, type Holder, holdersOf, isSettled, noteHeld } from "./copies.ts";
 import { placeCopies } from "./placement.ts";
 import type { ReplicaTarget, ReplicaTargets, ReplicationSource } from "./ports.ts";
 import { REPLICATE_PROTOCOL } from "./protocol.ts";
 import { type Conversation, fetched, type PushOutcome, pushReplica, SourceFailure } from "./push.ts";
+import type { ReplicatorRules } from "./replicator-rules.ts";
 import { Slots } from "./slots.ts";
 import { TerminationNotices } from "./termination-notices.ts";
 
@@ -31,71 +33,6 @@ export interface ReplicatorParts {
   readonly logger: Logger;
   /** For counting. */
   readonly onPush: (outcome: PushOutcome["kind"] | "failed") => void;
-}
-
-export interface ReplicatorRules {
-  /** Hosts that keep a copy of each agent, this one not counted. */
-  readonly replicas: number;
-  readonly maxPushes: number;
-  readonly maxPushesPerHost: number;
-  readonly connectMs: number;
-  /** How long a holder may be silent. */
-  readonly stallMs: number;
-  /** For one push, whatever its size. */
-  readonly pushMs: number;
-  readonly avoidance: AvoidanceRules;
-  /** How often what could not be placed is looked at again. */
-  readonly lookEveryMs: number;
-  /** How often the registry is asked which hosts there are. */
-  readonly hostsEveryMs: number;
-  /** How long holders are told that an agent is gone for good. */
-  readonly terminationMs: number;
-  /** How long `stop` waits for what was committed last to arrive. */
-  readonly flushMs: number;
-}
-
-export const DEFAULT_REPLICATOR_RULES: ReplicatorRules = {
-  replicas: 1,
-  maxPushes: 8,
-  maxPushesPerHost: 4,
-  connectMs: 5_000,
-  stallMs: 10_000,
-  pushMs: 120_000,
-  avoidance: { firstMs: 1_000, longestMs: 30_000 },
-  lookEveryMs: 500,
-  hostsEveryMs: 5_000,
-  terminationMs: 600_000,
-  flushMs: 2_000,
-};
-
-export interface Holder {
-  readonly hostId: string;
-  readonly checkpoint: CheckpointRef;
-}
-
-/** What is remembered of holders that were given up. */
-const MAX_HOLDERS = 8;
-
-interface Newest {
-  readonly checkpoint: Checkpoint;
-  readonly ref: CheckpointRef;
-  readonly receipts: readonly Uint8Array[];
-}
-
-interface Copies {
-  readonly agentId: string;
-  newest: Newest;
-  moduleBytes: number | undefined;
-  targets: readonly string[];
-  /** Newest acknowledgement last. */
-  readonly held: Map<string, CheckpointRef>;
-  /** Hosts with which this checkpoint is settled without being held there: they have a newer one. */
-  readonly behind: Map<string, string>;
-  readonly pushing: Set<string>;
-  /** It no longer runs here: forgotten once it is held, or cannot be. */
-  leftAtMs: number | undefined;
-  /** To be told once no push is under way that could bring back what it ends. */
-  termination: SignedBytes | undefined;
 }
 
 export class Replicator {
@@ -158,8 +95,7 @@ export class Replicator {
 
   /** Who has acknowledged which checkpoint, newest acknowledgement first. */
   holders(agentId: string): readonly Holder[] {
-    const held = this.#agents.get(agentId)?.held ?? new Map<string, CheckpointRef>();
-    return [...held].map(([hostId, checkpoint]) => ({ hostId, checkpoint })).toReversed();
+    return holdersOf(this.#agents.get(agentId));
   }
 
   async start(): Promise<void> {
@@ -389,34 +325,6 @@ export class Replicator {
       this.#slotsOf.set(hostId, slots);
     }
     return slots;
-  }
-}
-
-function copiesOf(agentId: string, newest: Newest): Copies {
-  return {
-    agentId,
-    newest,
-    moduleBytes: undefined,
-    targets: [],
-    held: new Map(),
-    behind: new Map(),
-    pushing: new Set(),
-    leftAtMs: undefined,
-    termination: undefined,
-  };
-}
-
-function isSettled({ newest, held, behind }: Copies, hostId: string): boolean {
-  const { digest } = newest.ref;
-  return held.get(hostId)?.digest === digest || behind.get(hostId) === digest;
-}
-
-function noteHeld({ held, targets }: Copies, hostId: string, ref: CheckpointRef): void {
-  held.delete(hostId);
-  held.set(hostId, ref);
-  for (const former of held.keys()) {
-    if (held.size <= MAX_HOLDERS) return;
-    if (!targets.includes(former)) held.delete(former);
   }
 }
 
