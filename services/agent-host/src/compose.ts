@@ -29,6 +29,14 @@ import { HostDirectory } from "./registry/directory.ts";
 import { GrpcAuthority } from "./registry/grpc-authority.ts";
 import { GrpcSessions, signOpening } from "./registry/grpc-sessions.ts";
 import { SessionKeeper } from "./registry/session-keeper.ts";
+import {
+  DEFAULT_REPLICA_SERVER_RULES,
+  DEFAULT_REPLICATOR_RULES,
+  ReplicaServer,
+  Replicator,
+  StoredReplicas,
+} from "./replication/index.ts";
+import { replicationSource } from "./replication-source.ts";
 import { SelfEntry } from "./self-entry.ts";
 import { DataDirectory } from "./storage/index.ts";
 
@@ -111,6 +119,42 @@ export async function compose(context: Context): Promise<readonly Part[]> {
       grpcAddress: () => advertisedAddress(options.grpcAdvertise, { ...options.grpcListen, port: server.port }),
     },
   );
+  const isKnownHost = async (id: string, signal: AbortSignal) => (await directory.get(id, signal)) !== undefined;
+  const replicator = new Replicator(
+    {
+      streams: node,
+      source: replicationSource(storage, (agentId) => roster.supervisor(agentId)?.receipts ?? []),
+      targets: {
+        hosts: async (signal) => {
+          const hosts = await directory.list(signal);
+          return hosts.filter((host) => host.live && !host.draining && host.hostId !== hostId);
+        },
+      },
+      clock,
+      random,
+      logger: logger.child({ part: "replication" }),
+      onPush: (outcome) => metrics?.replicaPushes.inc({ outcome }),
+    },
+    { ...DEFAULT_REPLICATOR_RULES, replicas: options.replicas },
+  );
+  const replicas = new ReplicaServer(
+    {
+      streams: node,
+      store: new StoredReplicas(
+        {
+          storage,
+          registryKey: () => keeper.registryKey,
+          runsHere: (agentId) => roster.supervisor(agentId) !== undefined,
+          onHeld: (agentId) => announcements.changed(agentId),
+        },
+        { maxModuleBytes: options.maxModule, maxStateBytes: DEFAULT_CHECKPOINT_LIMITS.maxStateBytes },
+      ),
+      isKnownHost,
+      clock,
+      logger: logger.child({ part: "replication" }),
+    },
+    { ...DEFAULT_REPLICA_SERVER_RULES, hostId },
+  );
   const announcements = new Announcements({
     authority,
     session: keeper,
@@ -142,8 +186,15 @@ export async function compose(context: Context): Promise<readonly Part[]> {
       price: () => self.price,
       onCommitted: (agentId, checkpoint) => {
         reports.committed(agentId, checkpoint);
+        replicator.committed(agentId, checkpoint);
         metrics?.checkpoints.inc();
         metrics?.checkpointBytes.inc(checkpoint.state.length);
+      },
+      onStanding: (agentId, checkpoint) => replicator.committed(agentId, checkpoint),
+      onLeft: (agentId) => {
+        const journal = storage.agent(agentId)?.journal;
+        if (journal?.phase === "terminated") replicator.terminated(agentId, journal.termination);
+        else replicator.left(agentId);
       },
       onHeldChanged: (agentId) => announcements.changed(agentId),
       onTick: (outcome, elapsedNs) => {
@@ -213,7 +264,7 @@ export async function compose(context: Context): Promise<readonly Part[]> {
     {
       server: node,
       host: incoming,
-      isKnownHost: async (id, signal) => (await directory.get(id, signal)) !== undefined,
+      isKnownHost,
       faults,
       crashPoints,
       clock,
@@ -268,6 +319,8 @@ export async function compose(context: Context): Promise<readonly Part[]> {
     part("self", self),
     part("announcements", announcements),
     part("head reports", reports),
+    part("replicas", replicas),
+    part("replication", replicator),
     part("agents", roster),
     part("offers", offers),
     part("incoming migrations", {

@@ -47,6 +47,12 @@ export function createHostMetrics(
       help: "State bytes in committed checkpoints",
       registers,
     }),
+    replicaPushes: new Counter({
+      name: "agent_host_replica_pushes_total",
+      help: "Checkpoints pushed to other hosts, by outcome",
+      labelNames: ["outcome"] as const,
+      registers,
+    }),
     migrations: new Counter({
       name: "agent_host_migrations_total",
       help: "Migrations started here, by outcome",

@@ -37,6 +37,10 @@ export interface RosterParts {
   readonly price: () => bigint;
   /** A running agent has a new checkpoint: it is reported and replicated. */
   readonly onCommitted: (agentId: string, checkpoint: Checkpoint) => void;
+  /** An agent goes on here from this checkpoint: it is replicated. */
+  readonly onStanding: (agentId: string, checkpoint: Checkpoint) => void;
+  /** It does not run here any more. */
+  readonly onLeft: (agentId: string) => void;
   /** What is held and not run changed: it is announced. */
   readonly onHeldChanged: (agentId: string) => void;
   readonly onTick: (outcome: TickOutcome["kind"], elapsedNs: bigint | undefined) => void;
@@ -320,7 +324,8 @@ export class Roster {
   }
 
   #superviseWith(tenancy: Tenancy, identity: AgentIdentity): Supervisor {
-    const { keeper, storage, sandbox, signer, clock, random, logger, price, onCommitted, onTick } = this.#parts;
+    const { keeper, storage, sandbox, signer, clock, random, logger, price, onCommitted, onStanding, onTick } =
+      this.#parts;
     return new Supervisor(
       {
         tenancy,
@@ -335,9 +340,11 @@ export class Roster {
         logger,
         price,
         onCommitted,
+        onStanding,
         onTick,
         onEnded: (agentId) => {
           this.#running.delete(agentId);
+          this.#parts.onLeft(agentId);
           this.#parts.onHeldChanged(agentId);
         },
       },

@@ -70,6 +70,8 @@ export interface SupervisorParts {
   /** Microcents a second, as it is now. */
   readonly price: () => bigint;
   readonly onCommitted: (agentId: string, checkpoint: Checkpoint) => void;
+  /** It goes on from this checkpoint, which may have been another host's. */
+  readonly onStanding: (agentId: string, checkpoint: Checkpoint) => void;
   readonly onTick: (outcome: TickOutcome["kind"], elapsedNs: bigint | undefined) => void;
   /** It ended here: retired, terminated, or released. */
   readonly onEnded: (agentId: string) => void;
@@ -156,6 +158,7 @@ export class Supervisor {
     if (ready !== undefined) {
       this.#stand(ready.checkpoint, ready.instance);
       this.#walletReceipts = ready.receipts;
+      this.#parts.onStanding(this.identity.agentId, ready.checkpoint);
     }
     this.#loop = this.#run(this.#running.signal);
   }
@@ -413,6 +416,7 @@ export class Supervisor {
     const module = await this.compile();
     this.#stand(checkpoint, await this.instantiate(module, checkpoint, signal));
     this.#walletReceipts = (await storage.receipts(this.identity.agentId, checkpoint.digest)) ?? [];
+    this.#parts.onStanding(this.identity.agentId, checkpoint);
   }
 
   async compile(): Promise<CompiledModule> {
