@@ -273,10 +273,10 @@ export class Replicator {
       return;
     }
     copies.behind.set(host.hostId, ref.digest);
-    logger.warn(
-      { agentId, hostId: host.hostId, tick: ref.tick, newer: outcome.newer },
-      "holder has a newer checkpoint",
-    );
+    // Of one that has gone on to another host that is as it should be.
+    const level = copies.leftAtMs === undefined ? "warn" : "debug";
+    const { newer } = outcome;
+    logger[level]({ agentId, hostId: host.hostId, tick: ref.tick, newer }, "holder has a newer checkpoint");
   }
 
   /** A stream to the host, ended whatever happens. */
