@@ -1,0 +1,137 @@
+// A host as the registry sees it: a key, a session and agents. It runs nothing, so that only the registry is measured.
+
+import { randomBytes, randomUUID } from "node:crypto";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import {
+  createGenesis,
+  hostIdOf,
+  type Signer,
+  seal,
+  signerFromSeed,
+  toProtoSigned,
+  writeCheckpoint,
+} from "@godwit/lineage";
+import { type AuthorityRecord, type CommandResponse, RefusalCode } from "@godwit/proto/godwit/registry/v1/authority";
+import { MarkSchema, SessionOpeningSchema } from "@godwit/proto/godwit/registry/v1/session";
+import type { RegistryNode } from "@godwit/testing";
+
+const digest = "b".repeat(64);
+const ACQUIRES_AT_ONCE = 16;
+
+export class BenchHost {
+  readonly #registry: RegistryNode;
+  readonly #signer: Signer;
+  readonly #hostId: string;
+  readonly #bootId = randomUUID();
+  #secret = new Uint8Array(0);
+  #incarnation = "";
+  #generation = 0n;
+
+  static async open(registry: RegistryNode): Promise<BenchHost> {
+    const host = new BenchHost(registry);
+    const { mark } = await registry.sessions.describeRegistry({});
+    if (mark === undefined) throw new Error("the registry showed no mark");
+    host.#incarnation = fromBinary(MarkSchema, mark.payload).incarnation;
+    const opening = create(SessionOpeningSchema, { ...host.#session, incarnation: host.#incarnation });
+    const sealed = seal("session-opening", toBinary(SessionOpeningSchema, opening), host.#signer);
+    const opened = await registry.sessions.openSession({ opening: toProtoSigned(sealed) });
+    host.#secret = new Uint8Array(opened.secret);
+    host.#generation = opened.generation;
+    return host;
+  }
+
+  private constructor(registry: RegistryNode) {
+    this.#registry = registry;
+    this.#signer = signerFromSeed(new Uint8Array(randomBytes(32)));
+    this.#hostId = hostIdOf(this.#signer.publicKey);
+  }
+
+  get #session() {
+    return { hostId: this.#hostId, bootId: this.#bootId };
+  }
+
+  get #named() {
+    return { caller: { session: this.#session, secret: this.#secret }, incarnation: this.#incarnation };
+  }
+
+  async renew(): Promise<void> {
+    const { generation } = await this.#registry.sessions.renewSession({ ...this.#named, generation: this.#generation });
+    this.#generation = generation;
+  }
+
+  async acquire(): Promise<AuthorityRecord> {
+    const checkpoint = this.#firstCheckpoint();
+    const { agentId } = checkpoint.header;
+    return done(
+      await this.#registry.authority.acquire({
+        command: this.#command(agentId, 0n),
+        head: toProtoSigned(checkpoint.signed),
+      }),
+    );
+  }
+
+  /** `onMade` hears of every thousandth. */
+  async acquireMany(count: number, signal: AbortSignal, onMade: (made: number) => void): Promise<void> {
+    let begun = 0;
+    const worker = async (): Promise<void> => {
+      while (begun < count) {
+        signal.throwIfAborted();
+        const mine = ++begun;
+        await this.acquire();
+        if (mine % 1_000 === 0) onMade(mine);
+      }
+    };
+    await Promise.all(Array.from({ length: ACQUIRES_AT_ONCE }, worker));
+  }
+
+  /** Of an agent that was not begun to be handed over: nothing changes but the revision, so it can be done again and again. */
+  async revert({ agentId, revision }: AuthorityRecord): Promise<AuthorityRecord> {
+    return done(await this.#registry.authority.revertHandoff({ command: this.#command(agentId, revision) }));
+  }
+
+  #command(agentId: string, revision: bigint) {
+    return { ...this.#named, commandId: randomUUID(), agentId, revision };
+  }
+
+  #firstCheckpoint() {
+    const genesis = createGenesis({
+      creatorHostId: this.#hostId,
+      moduleDigest: digest,
+      manifestDigest: digest,
+      incarnation: this.#incarnation,
+      nonce: new Uint8Array(randomBytes(16)),
+      recoveryPolicy: "latest",
+      name: "bench",
+    });
+    return writeCheckpoint(
+      {
+        agentId: genesis.agentId,
+        era: 0n,
+        major: 0n,
+        generation: 0n,
+        tick: 0n,
+        moduleDigest: digest,
+        manifestDigest: digest,
+        previous: undefined,
+        base: undefined,
+        budget: 1_000n,
+        pricePerSecond: 0n,
+        remainder: 0n,
+        receipts: [],
+        grant: undefined,
+        genesis: genesis.bytes,
+        origin: "created",
+        rolledBackFromTick: undefined,
+        writtenAtNs: 0n,
+      },
+      new Uint8Array(0),
+      this.#signer,
+    );
+  }
+}
+
+function done({ refusal, message, record }: CommandResponse): AuthorityRecord {
+  if (refusal !== RefusalCode.UNSPECIFIED) throw new Error(`refused with code ${refusal}: ${message}`);
+  if (record === undefined) throw new Error("a command that was done answered no record");
+  return record;
+}
