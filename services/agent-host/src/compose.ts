@@ -163,7 +163,7 @@ export async function compose(context: Context): Promise<readonly Part[]> {
     held: async (agentId) => {
       const phase = storage.agent(agentId)?.journal.phase;
       if (roster.supervisor(agentId) !== undefined || phase === "terminated") return undefined;
-      return (await storage.latestCheckpoint(agentId))?.signed;
+      return await storage.newestHeader(agentId);
     },
   });
   const reports = new HeadReports({

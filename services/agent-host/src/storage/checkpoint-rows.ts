@@ -124,6 +124,11 @@ export class CheckpointRows {
     return this.#statements.headers.all(agentId).map((row) => this.#header(row));
   }
 
+  /** Throws Fault CHECKPOINT_INVALID when it is not here. */
+  header(agentId: string, ref: CheckpointRef): SignedBytes {
+    return this.#headerAt(agentId, ref, "nothing");
+  }
+
   /** Base headers from the base of `from` back to tick 0, newest first. */
   spine(agentId: string, from: CheckpointRef): SignedBytes[] {
     const spine: SignedBytes[] = [];

@@ -260,14 +260,16 @@ export class DataDirectory {
   /** `spine`, with the header of `from` itself in front. */
   async spineFrom(agentId: string, from: CheckpointRef): Promise<SignedBytes[]> {
     return this.#read(() => {
-      const own = this.#ledger.checkpoints.headers(agentId).find(({ ref }) => ref.digest === from.digest);
-      if (own === undefined) {
-        throw new Fault({
-          code: "CHECKPOINT_INVALID",
-          reason: `${from.digest} of agent ${agentId} is not on this host`,
-        });
-      }
-      return [own.signed, ...this.#ledger.checkpoints.spine(agentId, from)];
+      const { checkpoints } = this.#ledger;
+      return [checkpoints.header(agentId, from), ...checkpoints.spine(agentId, from)];
+    });
+  }
+
+  /** Header of the newest committed checkpoint whose state is kept; the state is not read. */
+  async newestHeader(agentId: string): Promise<SignedBytes | undefined> {
+    return this.#read(() => {
+      const [newest] = this.#ledger.checkpoints.refsWithState(agentId);
+      return newest && this.#ledger.checkpoints.header(agentId, newest);
     });
   }
 
