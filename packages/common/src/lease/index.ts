@@ -52,6 +52,7 @@ export {
   type Doubt,
   IllegalStep,
   mayTick,
+  type RetiredWhy,
   revertHandoff,
   stepTenure,
   type Tenure,

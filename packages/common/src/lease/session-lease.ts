@@ -79,10 +79,9 @@ export function stepLease(lease: SessionLease, event: LeaseEvent): SessionLease 
   if (lease.kind === "void") return lease; // SL-2
   if (event.kind === "refused") return { kind: "void" };
 
-  const renewed = openLease(event.incarnation, event.sentAt, event.rules);
-  if (event.incarnation !== lease.incarnation) return renewed;
-  // Answers may arrive out of order: the one that was sent last counts.
-  return event.sentAt.monotonicMs >= lease.since.monotonicMs ? renewed : lease;
+  // Answers may arrive out of order: the one that was sent last counts, also when the incarnation changed in between.
+  if (event.sentAt.monotonicMs < lease.since.monotonicMs) return lease;
+  return openLease(event.incarnation, event.sentAt, event.rules);
 }
 
 function jumped(lease: SessionLease & { kind: "open" }, now: ClockReading): boolean {

@@ -27,7 +27,10 @@ export type Doubt =
   | "lost-grant"
   | "divergent-lineage";
 
-export type Tenure =
+export type Tenure = {
+  /** The newest term that this host has ever given up; it stays, whatever comes after (GH-1). */
+  readonly relinquished: Term | undefined;
+} & (
   | { readonly kind: "ACTIVE_OWNER"; readonly grant: TenureGrant; readonly baseConfirmed: boolean }
   | { readonly kind: "HANDOFF_INITIATED"; readonly grant: TenureGrant; readonly handoffId: string }
   | { readonly kind: "HANDOFF_PENDING"; readonly grant: TenureGrant; readonly handoffId: string }
@@ -36,9 +39,12 @@ export type Tenure =
       readonly doubt: Doubt;
       /** The term under which it may still go on after an answered revert; `undefined` when there is no such way. */
       readonly revertible: TenureGrant | undefined;
-      readonly relinquished: Term | undefined;
     }
-  | { readonly kind: "RETIRED"; readonly why: "migrated" | "superseded" | "terminated" | RetiredReason };
+  | { readonly kind: "RETIRED"; readonly why: RetiredWhy }
+);
+
+/** Why this host does not run the agent any more. */
+export type RetiredWhy = "migrated" | "superseded" | "terminated" | RetiredReason;
 
 export type TenureEvent =
   /** The registry answered `acquire`, `claim` or `recover`. */
@@ -52,7 +58,7 @@ export type TenureEvent =
   | { readonly kind: "relinquished" }
   | { readonly kind: "doubt"; readonly doubt: Doubt }
   /** The record names another owner, or this host gave the agent up. */
-  | { readonly kind: "retired"; readonly why: (Tenure & { kind: "RETIRED" })["why"] };
+  | { readonly kind: "retired"; readonly why: RetiredWhy };
 
 /** A step that a state cannot hear: a bug of the caller, not an expected failure. */
 export class IllegalStep extends Error {
@@ -90,30 +96,36 @@ export function stepTenure(tenure: Tenure, event: TenureEvent): Tenure {
       return { ...tenure, baseConfirmed: true };
     case "freeze":
       if (tenure.kind !== "ACTIVE_OWNER" || !tenure.baseConfirmed) throw illegal(tenure, event);
-      return { kind: "HANDOFF_INITIATED", grant: tenure.grant, handoffId: event.handoffId };
+      return { ...kept(tenure), kind: "HANDOFF_INITIATED", grant: tenure.grant, handoffId: event.handoffId };
     case "reverted":
       return revertHandoff(tenure);
     case "relinquished":
       if (tenure.kind !== "HANDOFF_INITIATED") throw illegal(tenure, event);
-      return { kind: "HANDOFF_PENDING", grant: tenure.grant, handoffId: tenure.handoffId };
+      return {
+        kind: "HANDOFF_PENDING",
+        grant: tenure.grant,
+        handoffId: tenure.handoffId,
+        relinquished: { era: tenure.grant.era, major: tenure.grant.major },
+      };
     case "doubt":
       return inDoubt(tenure, event.doubt);
     case "retired":
-      return { kind: "RETIRED", why: event.why };
+      return { ...kept(tenure), kind: "RETIRED", why: event.why };
   }
 }
 
 /** The way back before anything was relinquished (GH-1); refuses afterwards. */
 export function revertHandoff(tenure: Tenure): Tenure {
-  if (tenure.kind === "HANDOFF_INITIATED") return { kind: "ACTIVE_OWNER", grant: tenure.grant, baseConfirmed: true };
+  const active = { ...kept(tenure), kind: "ACTIVE_OWNER", baseConfirmed: true } as const;
+  if (tenure.kind === "HANDOFF_INITIATED") return { ...active, grant: tenure.grant };
   if (tenure.kind === "RECOVERY_REQUIRED" && tenure.revertible !== undefined) {
-    return { kind: "ACTIVE_OWNER", grant: tenure.revertible, baseConfirmed: true };
+    return { ...active, grant: tenure.revertible };
   }
   throw new IllegalStep(`reverted: not from ${tenure.kind}`);
 }
 
 function granted(tenure: Tenure, grant: TenureGrant, baseConfirmed: boolean): Tenure {
-  const relinquished = relinquishedTerm(tenure);
+  const { relinquished } = tenure;
   if (relinquished !== undefined && compareTerms(grant, relinquished) <= 0) {
     throw new IllegalStep(
       `granted: ${formatTerm(grant)} is not newer than the relinquished ${formatTerm(relinquished)}`,
@@ -123,7 +135,7 @@ function granted(tenure: Tenure, grant: TenureGrant, baseConfirmed: boolean): Te
   if (tenure.kind === "ACTIVE_OWNER" && compareTerms(grant, tenure.grant) < 0) {
     throw new IllegalStep(`granted: ${formatTerm(grant)} is older than ${formatTerm(tenure.grant)}`);
   }
-  return { kind: "ACTIVE_OWNER", grant, baseConfirmed };
+  return { ...kept(tenure), kind: "ACTIVE_OWNER", grant, baseConfirmed };
 }
 
 function inDoubt(tenure: Tenure, doubt: Doubt): Tenure {
@@ -136,13 +148,13 @@ function inDoubt(tenure: Tenure, doubt: Doubt): Tenure {
     kind: "RECOVERY_REQUIRED",
     doubt,
     revertible: sameTermStays ? (held ?? begun ?? before) : undefined,
-    relinquished: relinquishedTerm(tenure),
+    ...kept(tenure),
   };
 }
 
-function relinquishedTerm(tenure: Tenure): Term | undefined {
-  if (tenure.kind === "HANDOFF_PENDING") return { era: tenure.grant.era, major: tenure.grant.major };
-  return tenure.kind === "RECOVERY_REQUIRED" ? tenure.relinquished : undefined;
+/** What every step passes on. */
+function kept({ relinquished }: Tenure): { readonly relinquished: Term | undefined } {
+  return { relinquished };
 }
 
 function illegal(tenure: Tenure, event: TenureEvent): IllegalStep {
