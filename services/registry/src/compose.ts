@@ -36,6 +36,7 @@ export interface Ambient {
 export interface RegistryGraph {
   readonly store: RegistryStore;
   readonly keeper: MarkKeeper;
+  readonly authority: Authority;
   readonly services: ReturnType<typeof sessionService>[];
   readonly watch: SessionWatch;
   readonly offers: Offers;
@@ -78,6 +79,7 @@ export function assemble(config: RegistryConfig, store: RegistryStore, ambient: 
   return {
     store,
     keeper,
+    authority,
     watch,
     offers,
     services: [

@@ -393,6 +393,17 @@ export function describeStoreContract(kind: StoreKind): void {
         expect((await read(agentId)).holders.map(({ session }) => session)).toEqual([b, a]);
       });
 
+      test("§4: an older announcement that comes late does not hide the newer one, unless that was withdrawn", async () => {
+        const agentId = newAgentId();
+        const a = await opened();
+        await announce(a, agentId, 10n);
+        await announce(a, agentId, 9n);
+        expect((await read(agentId)).holders).toEqual([{ session: a, checkpoint: checkpoint(10n) }]);
+        const held = [{ agentId, checkpoint: checkpoint(8n) }];
+        expect(await store.announce(mark, a, { held, withdrawn: [agentId] })).toBe("announced");
+        expect((await read(agentId)).holders).toEqual([{ session: a, checkpoint: checkpoint(8n) }]);
+      });
+
       test("§4: an announcement counts only while its session lives", async () => {
         const agentId = newAgentId();
         const [a, b] = [await opened(), await opened()];

@@ -414,7 +414,10 @@ export class EmbeddedStore implements RegistryStore {
 
   #hold(agentId: string, { hostId, bootId }: SessionId, checkpoint: CheckpointRef): void {
     this.#db
-      .prepare("INSERT INTO holders VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET checkpoint = excluded.checkpoint")
+      .prepare(
+        `INSERT INTO holders VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET checkpoint = excluded.checkpoint
+         WHERE excluded.checkpoint > holders.checkpoint`, // an older announcement may come late
+      )
       .run(agentId, hostId, bootId, checkpointKey(checkpoint));
     // What is beyond the newest live ones goes; announcements of closed sessions go with it.
     this.#db

@@ -147,6 +147,7 @@ export interface AuthorityStore {
   ): Promise<AgentsRead>;
   /** One atomic step for each change, in order; they do not depend on each other. */
   apply(mark: Uint8Array, caller: SessionId, changes: readonly RecordChange[]): Promise<readonly ApplyOutcome[]>;
+  /** What is withdrawn goes first. Of one session's announcements of an agent the newest checkpoint counts, in whatever order they come. */
   announce(mark: Uint8Array, caller: SessionId, announcement: Announcement): Promise<"announced" | "caller-void">;
   /** In order of their ids. */
   findAgents(

@@ -12,6 +12,9 @@ if ARGV[3] == "" then
   redis.call("HDEL", KEYS[3], ARGV[2])
   return { "ANNOUNCED" }
 end
+-- The newest counts: an older announcement may come late.
+local held = redis.call("HGET", KEYS[3], ARGV[2])
+if held and held >= ARGV[3] then return { "ANNOUNCED" } end
 redis.call("HSET", KEYS[3], ARGV[2], ARGV[3])
 if redis.call("HLEN", KEYS[3]) <= tonumber(ARGV[4]) then return { "ANNOUNCED" } end
 
