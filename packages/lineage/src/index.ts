@@ -30,4 +30,4 @@ export { issueTermination, MAX_TERMINATION_BYTES, readTermination, type Terminat
 export { issueToken, MAX_TOKEN_BYTES, type RelinquishToken, readToken } from "./token.ts";
 export { type VerifiedHeader, verifyHeader } from "./verify-header.ts";
 export { type LineageOwner, type LineageReport, type ReceiptTotals, verifyLineage } from "./verify-lineage.ts";
-export { verifySpine } from "./verify-spine.ts";
+export { linkProblem, verifySpine } from "./verify-spine.ts";

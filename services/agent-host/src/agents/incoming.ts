@@ -155,7 +155,7 @@ class Arrival implements IncomingAgent {
         token: signedToken,
         checkpoint,
         receipts,
-        spine,
+        spine: this.#notKept(spine),
       },
       journal,
     });
@@ -229,6 +229,12 @@ class Arrival implements IncomingAgent {
       state: checkpoint.state,
       signal: this.#aborted.signal,
     });
+  }
+
+  /** What lies below the newest header known here is on its spine, so it is here for ever and need not be written again. */
+  #notKept(spine: readonly SignedBytes[]): readonly SignedBytes[] {
+    const kept = new Set(this.spineKnown.slice(1).map(({ payload }) => digestOf(payload)));
+    return spine.filter(({ payload }) => !kept.has(digestOf(payload)));
   }
 
   #mustBeStaged(): Staged {

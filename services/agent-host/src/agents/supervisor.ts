@@ -199,7 +199,8 @@ export class Supervisor {
       this.#stoppedAtMs = this.#parts.clock.monotonicMs();
       this.#mustBeOurs();
       // A major that has not ticked has no checkpoint of its own yet, and the one it started from was signed by another.
-      if (this.tenancy.ground?.origin !== "created" && this.#latest?.digest === this.tenancy.ground?.base.digest) {
+      const { ground } = this.tenancy;
+      if (ground?.origin !== "created" && this.#tick === ground?.base.tick) {
         await this.#tickOnce(this.#running.signal);
         this.#mustBeOurs();
       }

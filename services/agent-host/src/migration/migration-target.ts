@@ -3,7 +3,7 @@
 
 import type { Clock, Random } from "@godwit/common/clock";
 import { withDeadline } from "@godwit/common/clock";
-import { type FaultDetail, isFault } from "@godwit/common/fault";
+import { Fault, type FaultDetail, isFault } from "@godwit/common/fault";
 import type { AuthorityRecord } from "@godwit/common/lease";
 import { ClassifiedFault, delaysMs, type Failure, failureOf } from "@godwit/common/retry";
 import { digestOf, type VerifiedHeader } from "@godwit/lineage";
@@ -66,11 +66,14 @@ export interface MigrationTargetRules {
 /** Claims are repeated until the registry answers, with the longest pause between two of them here. */
 const claimRetry = { attempts: 6, firstDelayMs: 250, maxDelayMs: 2_000 };
 const maxStreams = 64;
+/** Streams, of all peers together, that have not been let in yet: the rest is reset unheard. */
+const maxWaiting = 256;
 
 export class MigrationTarget {
   readonly #parts: MigrationTargetParts;
   readonly #rules: MigrationTargetRules;
   readonly #arriving = new Set<Handover>();
+  #admitted = 0;
 
   constructor(parts: MigrationTargetParts, rules: MigrationTargetRules) {
     this.#parts = parts;
@@ -90,8 +93,9 @@ export class MigrationTarget {
 
   async #serve(stream: Stream, sourceHostId: string): Promise<void> {
     const framed = this.#parts.faults.wrap(new FramedStream(stream), { sent: frameKindOf, received: frameKindOf });
-    const isBusy = this.#arriving.size >= this.#rules.maxIncoming;
-    const handover = new Handover(this.#parts, this.#rules.timeouts, { stream: framed, sourceHostId, isBusy });
+    if (this.#arriving.size >= this.#rules.maxIncoming + maxWaiting) return framed.abort(new Error("too many streams"));
+    const slots = { take: () => this.#takeSlot(), release: () => this.#admitted-- };
+    const handover = new Handover(this.#parts, this.#rules.timeouts, { stream: framed, sourceHostId, slots });
     this.#arriving.add(handover);
     try {
       const outcome = await handover.run();
@@ -100,6 +104,18 @@ export class MigrationTarget {
       this.#arriving.delete(handover);
     }
   }
+
+  #takeSlot(): boolean {
+    if (this.#admitted >= this.#rules.maxIncoming) return false;
+    this.#admitted++;
+    return true;
+  }
+}
+
+/** Places for handoffs of hosts that the registry knows: whoever says nothing, or is a stranger, takes none. */
+interface Slots {
+  take(): boolean;
+  release(): void;
 }
 
 class Handover {
@@ -107,7 +123,8 @@ class Handover {
   readonly #timeouts: MigrationTimeouts;
   readonly #stream: FrameStream;
   readonly #sourceHostId: string;
-  readonly #isBusy: boolean;
+  readonly #slots: Slots;
+  #hasSlot = false;
   readonly #mailbox = new Mailbox<TargetEvent>();
   readonly #deadline: Deadline;
   readonly #ended = new AbortController();
@@ -129,13 +146,13 @@ class Handover {
   constructor(
     parts: MigrationTargetParts,
     timeouts: MigrationTimeouts,
-    incoming: { readonly stream: FrameStream; readonly sourceHostId: string; readonly isBusy: boolean },
+    incoming: { readonly stream: FrameStream; readonly sourceHostId: string; readonly slots: Slots },
   ) {
     this.#parts = parts;
     this.#timeouts = timeouts;
     this.#stream = incoming.stream;
     this.#sourceHostId = incoming.sourceHostId;
-    this.#isBusy = incoming.isBusy;
+    this.#slots = incoming.slots;
     this.#deadline = new Deadline(parts.clock);
   }
 
@@ -163,8 +180,9 @@ class Handover {
       return this.#outcome;
     } finally {
       this.#deadline.clear();
-      this.#ended.abort();
+      this.#ended.abort(new Fault({ code: "CANCELLED", what: "the handoff" }));
       this.#agent?.ended();
+      if (this.#hasSlot) this.#slots.release();
     }
   }
 
@@ -283,10 +301,16 @@ class Handover {
     const offer = this.#offered();
     const { signal } = this.#ended;
     await admitPeer(isKnownHost, { remoteHostId: this.#sourceHostId, hostId: facts.hostId }, signal);
-    if (this.#isBusy) throw new ClassifiedFault("retriable", { code: "TARGET_BUSY", hostId: facts.hostId });
+    signal.throwIfAborted();
+    this.#hasSlot = this.#slots.take();
+    if (!this.#hasSlot) throw new ClassifiedFault("retriable", { code: "TARGET_BUSY", hostId: facts.hostId });
     admitOffer(offer, facts);
-    this.#agent = await host.admit(offer, this.#sourceHostId, signal);
-    return { kind: "admitted", needModule: this.#agent.needModule };
+    const agent = await host.admit(offer, this.#sourceHostId, signal);
+    // The source went meanwhile: nobody else would tell the agent that its handoff is over.
+    if (signal.aborted) agent.ended();
+    signal.throwIfAborted();
+    this.#agent = agent;
+    return { kind: "admitted", needModule: agent.needModule };
   }
 
   #accept(): TargetFrame {
@@ -304,8 +328,10 @@ class Handover {
 
   async #prepare(): Promise<TargetEvent> {
     const agent = this.#incoming();
-    this.#verifiedSpine = verifyOfferedSpine(this.#spine.headers, agent.spineKnown, this.#terms());
-    await agent.prepare(agent.needModule ? this.#module?.finish() : undefined, this.#ended.signal);
+    const { signal } = this.#ended;
+    const breathe = () => this.#parts.clock.sleep(0, signal);
+    this.#verifiedSpine = await verifyOfferedSpine(this.#spine.headers, agent.spineKnown, this.#terms(), breathe);
+    await agent.prepare(agent.needModule ? this.#module?.finish() : undefined, signal);
     return { kind: "prepared" };
   }
 
@@ -354,7 +380,10 @@ class Handover {
   }
 
   #await(awaited: (TargetCommand & { kind: "await" })["awaited"]): void {
-    const ms = awaited === "offer" ? this.#timeouts.acceptMs : this.#timeouts.partMs;
+    const { acceptMs, partMs, slowestBytesPerMs } = this.#timeouts;
+    const { moduleBytes = 0, stateBytes = 0 } = this.#offer ?? {};
+    const bytes = { offer: 0, module: moduleBytes, spine: 0, handoff: 0, state: stateBytes }[awaited];
+    const ms = (awaited === "offer" ? acceptMs : partMs) + Math.ceil(bytes / slowestBytesPerMs);
     this.#deadline.set(ms, () => this.#mailbox.post({ kind: "deadline", awaited, afterMs: ms }));
   }
 

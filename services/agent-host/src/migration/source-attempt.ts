@@ -20,6 +20,7 @@ import {
   spineFrames,
   startSource,
   stepSource,
+  type Trouble,
 } from "@godwit/migration";
 import { asError, FramedStream, type FrameStream, type StreamFaults, type StreamOpener } from "../p2p/index.ts";
 import type { Reaches, SourceCrashPoint } from "./crash-points.ts";
@@ -126,17 +127,13 @@ export class SourceAttempt {
     const { crashPoints } = this.#parts;
     switch (command.kind) {
       case "connect":
-        this.#do(this.#connect(), (cause) => ({
-          kind: "connection-failed",
-          failure: retriable(cause),
-          by: "target",
-        }));
+        this.#do(this.#connect(), (cause) => ({ kind: "connection-failed", ...connectTrouble(cause) }));
         return;
       case "send-offer":
         this.#send(async () => [this.#offer()], "offered");
         return;
       case "send-module":
-        this.#send(async () => [...chunksOf("module", await this.#agent.module())], "module-sent");
+        this.#send(async () => chunksOf("module", await this.#agent.module()), "module-sent");
         return;
       case "send-spine":
         this.#send(() => this.#spine(command.known), "accepted");
@@ -194,6 +191,7 @@ export class SourceAttempt {
     const { signal } = limited;
     const addresses = await directory.addressesOf(hostId, signal);
     const stream = await opener.open({ hostId, addresses }, MIGRATE_PROTOCOL, signal);
+    if (this.#ended.signal.aborted) stream.abort(new Error("the attempt is over")); // cancelled while it was opened
     this.#stream = this.#parts.faults.wrap(new FramedStream(stream), { sent: frameKindOf, received: frameKindOf });
     void this.#read(this.#stream);
     return { kind: "connected" };
@@ -270,12 +268,12 @@ export class SourceAttempt {
     return { kind: "offer", handoffId, agentId, era, major, ...described };
   }
 
-  async #spine(known: string | undefined): Promise<readonly SourceFrame[]> {
+  async #spine(known: string | undefined): Promise<Iterable<SourceFrame>> {
     this.#sentReceipts = this.#agent.receipts();
-    return [...spineFrames(await this.#agent.spine(), known, this.#sentReceipts)];
+    return spineFrames(await this.#agent.spine(), known, this.#sentReceipts);
   }
 
-  #handoff(): readonly SourceFrame[] {
+  *#handoff(): Generator<SourceFrame> {
     const frozen = this.#frozen;
     const token = this.#token;
     if (frozen === undefined || token === undefined) throw new TypeError("nothing was frozen and relinquished");
@@ -283,32 +281,33 @@ export class SourceAttempt {
     const { state, header, signed } = checkpoint;
     const whole = state.length <= FRAME_LIMITS.chunkBytes;
     const kept = keptReceipts(this.#sentReceipts, receipts);
-    return [
-      {
-        kind: "handoff",
-        handoffId: this.#plan.handoffId,
-        checkpoint: signed,
-        token,
-        receipts: receipts.slice(kept),
-        receiptsKept: kept,
-        state: whole ? state : new Uint8Array(0),
-      },
-      ...(whole ? [] : chunksOf("state", state)),
-      { kind: "handoff-end", stateBytes: state.length, stateDigest: header.stateDigest },
-    ];
+    yield {
+      kind: "handoff",
+      handoffId: this.#plan.handoffId,
+      checkpoint: signed,
+      token,
+      receipts: receipts.slice(kept),
+      receiptsKept: kept,
+      state: whole ? state : new Uint8Array(0),
+    };
+    if (!whole) yield* chunksOf("state", state);
+    yield { kind: "handoff-end", stateBytes: state.length, stateDigest: header.stateDigest };
   }
 
   /** Frames leave in the order of the commands; what cannot be sent ends the stream for the machine. */
-  #send(frames: () => Promise<readonly SourceFrame[]>, step: AttemptStep): void {
+  #send(frames: () => Promise<Iterable<SourceFrame>>, step: AttemptStep): void {
     this.#writing = this.#writing.then(async () => {
       const stream = this.#stream;
       if (stream === undefined) return;
+      let ready: Iterable<SourceFrame>;
       try {
-        const encoded = (await frames()).map(encodeSourceFrame);
-        if (this.#frozen !== undefined) {
-          for (const { length } of encoded) this.#bytesAfterFreeze += length;
-        }
-        await stream.write(encoded, this.#ended.signal);
+        ready = await frames();
+      } catch (cause) {
+        this.#mailbox.post({ kind: "unable", fault: faultOf(cause) });
+        return;
+      }
+      try {
+        await this.#write(stream, ready);
         if (step === "handed-off") this.#parts.crashPoints.reach("source.after-send-handoff");
         this.#onStep(step, "");
       } catch (cause) {
@@ -317,9 +316,34 @@ export class SourceAttempt {
     });
   }
 
+  /** Small frames leave in one packet; large ones one by one, as the stream takes them. */
+  async #write(stream: FrameStream, frames: Iterable<SourceFrame>): Promise<void> {
+    let together: Uint8Array[] = [];
+    let bytes = 0;
+    const flush = async () => {
+      await stream.write(together, this.#ended.signal);
+      together = [];
+      bytes = 0;
+    };
+    for (const frame of frames) {
+      const encoded = encodeSourceFrame(frame);
+      if (this.#frozen !== undefined) this.#bytesAfterFreeze += encoded.length;
+      together.push(encoded);
+      bytes += encoded.length;
+      if (bytes >= FRAME_LIMITS.chunkBytes) await flush();
+    }
+    if (together.length > 0) await flush();
+  }
+
   #await(awaited: "accept" | "prepared" | "started"): void {
-    const { acceptMs, preparedMs, startedMs } = this.#timeouts;
-    const ms = { accept: acceptMs, prepared: preparedMs, started: startedMs }[awaited];
+    const { acceptMs, preparedMs, startedMs, slowestBytesPerMs } = this.#timeouts;
+    const { moduleBytes } = this.#description;
+    const stateBytes = this.#frozen?.checkpoint.state.length ?? 0;
+    const ms = {
+      accept: acceptMs,
+      prepared: preparedMs + Math.ceil(moduleBytes / slowestBytesPerMs),
+      started: startedMs + Math.floor(stateBytes / slowestBytesPerMs),
+    }[awaited];
     this.#deadline.set(ms, () => this.#mailbox.post({ kind: "deadline", awaited, afterMs: ms }));
   }
 
@@ -356,14 +380,18 @@ function keptReceipts(before: readonly Uint8Array[], now: readonly Uint8Array[])
   return 0;
 }
 
-/** Nothing was sent yet: the same target may be tried again, unless whoever failed knew better. */
-function retriable(cause: unknown): Failure {
-  return failureOf(cause) ?? { class: "retriable", fault: faultOf(cause) };
+/** Nothing was sent yet. Only a target that cannot be reached has itself to blame: the others the registry did not find. */
+function connectTrouble(cause: unknown): Trouble {
+  const failure = failureOf(cause);
+  if (failure !== undefined) return { failure, by: "target" };
+  const failureClass = isFault(cause, "HOST_UNKNOWN") ? "fatal-target" : "retriable";
+  return { failure: { class: failureClass, fault: faultOf(cause) }, by: "source" };
 }
 
-/** The agent's own side could not: no other target would change that. */
+/** The agent's own side could not: no other target would change that, but time may. */
 function ownFailure(cause: unknown): Failure {
-  return failureOf(cause) ?? { class: "fatal-migration", fault: faultOf(cause) };
+  const passing = isFault(cause, "LEASE_EXPIRED", "TICK_FAILED");
+  return failureOf(cause) ?? { class: passing ? "retriable" : "fatal-migration", fault: faultOf(cause) };
 }
 
 function faultOf(cause: unknown): FaultDetail {

@@ -1,5 +1,5 @@
-// Whether what a source sent is what it says, before anything of it is written. Pure: bytes in, a verified handoff or a
-// fault out. Every fault is fatal for this target, as GH-2 has it for what does not verify.
+// Whether what a source sent is what it says, before anything of it is written: bytes in, a verified handoff or a fault
+// out. Every fault is fatal for this target, as GH-2 has it for what does not verify.
 //
 // EI-3, I3  The checkpoint is signed by the host that its grant names, and descends from tick 0 base by base.
 // §2        The token is signed by that same host, who is the peer on the stream, and names this host, this handoff, this
@@ -11,13 +11,13 @@ import {
   type Checkpoint,
   digestOf,
   joinCheckpoint,
+  linkProblem,
   type RelinquishToken,
   readHeader,
   readReceipt,
   readToken,
   type VerifiedHeader,
   verifyHeader,
-  verifySpine,
 } from "@godwit/lineage";
 import type { HandoffEndFrame, HandoffFrame, OfferFrame } from "@godwit/migration";
 
@@ -41,23 +41,41 @@ export interface HandoffTerms {
   readonly registryKey: Uint8Array;
 }
 
-/** Before PREPARED: the whole spine, what came and what was known, each header by itself and each link. */
-export function verifyOfferedSpine(
+/** Headers that are verified in one go: some 10 ms, during which nothing else of this host moves. */
+const HEADERS_AT_ONCE = 32;
+
+/**
+ * Before PREPARED: the whole spine, what came and what was known, each header by itself and each link (as verifySpine does
+ * it). `breathe` is called now and then, since a long spine takes seconds and other agents tick meanwhile.
+ */
+export async function verifyOfferedSpine(
   received: readonly SignedBytes[],
   known: readonly SignedBytes[],
   terms: HandoffTerms,
-): readonly VerifiedHeader[] {
+  breathe: () => Promise<void>,
+): Promise<readonly VerifiedHeader[]> {
   const { offer, registryKey } = terms;
-  const [newest, ...rest] = [...received, ...known];
-  if (newest === undefined) {
-    if (offer.tick === 0n) return [];
-    throw new Fault({ code: "LINEAGE_INVALID", reason: "it lacks its spine" });
-  }
-  const first = verifyHeader(newest, registryKey);
-  checkAgent(first, offer);
+  const broken = (reason: string) => new Fault({ code: "LINEAGE_INVALID", reason });
   // A source that does not have what we know sends all of it, down to tick 0.
-  const whole = received.length > 0 && isOldest(received) ? received.slice(1) : rest;
-  return [first, ...verifySpine(whole, first.header, registryKey)];
+  const whole = isOldest(received) ? received : [...received, ...known];
+  const spine: VerifiedHeader[] = [];
+  for (const signed of whole) {
+    if (spine.length > 0 && spine.length % HEADERS_AT_ONCE === 0) await breathe();
+    const next = verifyHeader(signed, registryKey);
+    const above = spine.at(-1);
+    if (above === undefined) {
+      checkAgent(next, offer);
+    } else {
+      if (above.header.base === undefined) throw broken("the spine goes on after tick 0");
+      const problem = linkProblem(above.header, above.header.base, next);
+      if (problem !== undefined) throw broken(problem);
+    }
+    spine.push(next);
+  }
+  const oldest = spine.at(-1);
+  if (oldest === undefined && offer.tick !== 0n) throw broken("it is missing");
+  if (oldest?.header.base !== undefined) throw broken("the spine ends before tick 0");
+  return spine;
 }
 
 /** After HANDOFF: everything about the final checkpoint. `spine`: as it was verified before. */

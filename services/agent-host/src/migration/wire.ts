@@ -10,6 +10,8 @@ export interface MigrationTimeouts {
   readonly startedMs: number;
   /** What a target waits for the source's next part. */
   readonly partMs: number;
+  /** What the slowest link that is put up with carries; waits for something large are longer by as much as that takes. */
+  readonly slowestBytesPerMs: number;
   readonly closeMs: number;
 }
 
@@ -19,5 +21,6 @@ export const defaultMigrationTimeouts: MigrationTimeouts = {
   preparedMs: 60_000,
   startedMs: 10_000,
   partMs: 60_000,
+  slowestBytesPerMs: 1_024,
   closeMs: 2_000,
 };
