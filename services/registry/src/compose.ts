@@ -36,7 +36,6 @@ export interface Ambient {
 export interface RegistryGraph {
   readonly store: RegistryStore;
   readonly keeper: MarkKeeper;
-  readonly authority: Authority;
   readonly services: ReturnType<typeof sessionService>[];
   readonly watch: SessionWatch;
   readonly offers: Offers;
@@ -79,7 +78,6 @@ export function assemble(config: RegistryConfig, store: RegistryStore, ambient: 
   return {
     store,
     keeper,
-    authority,
     watch,
     offers,
     services: [
