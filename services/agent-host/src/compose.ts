@@ -330,6 +330,7 @@ export async function compose(context: Context): Promise<readonly Part[]> {
         await target.stop();
       },
     }),
+    part("outgoing migrations", { stop: () => source.stop() }),
   ];
 }
 

@@ -5,7 +5,7 @@
 // GH-6  Every wait ends at once when the caller goes; the deadline bounds them all.
 
 import { randomUUID } from "node:crypto";
-import type { Random } from "@godwit/common/clock";
+import { type Random, withDeadline } from "@godwit/common/clock";
 import { Fault, type FaultDetail, faultMessage, isFault } from "@godwit/common/fault";
 import { type Failure, failureOf, type RetryBudget, type RetryPolicy } from "@godwit/common/retry";
 import {
@@ -63,21 +63,36 @@ const keepCandidates = 16;
 export class MigrationSource {
   readonly #parts: MigrationSourceParts;
   readonly #timeouts: MigrationTimeouts;
-  readonly #underWay = new Set<string>();
+  readonly #underWay = new Map<string, Campaign>();
+  readonly #ends = new Set<Promise<void>>();
+  #isStopping = false;
 
   constructor(parts: MigrationSourceParts, timeouts: MigrationTimeouts) {
     this.#parts = parts;
     this.#timeouts = timeouts;
   }
 
+  /** Calls back what can be called back (GH-1); what was relinquished and is not settled in time is the journal's. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    for (const campaign of this.#underWay.values()) campaign.cancel();
+    const { signal } = new AbortController();
+    const deadline = { what: "the end of the migrations", ms: this.#timeouts.stopMs, signal };
+    await withDeadline(this.#parts.clock, deadline, () => Promise.all(this.#ends)).catch(() => {
+      for (const campaign of this.#underWay.values()) campaign.leave();
+    });
+    await Promise.all(this.#ends);
+  }
+
   /** Throws Fault before the first event when it cannot begin at all; afterwards the last event says how it ended. */
   async *migrate(agent: SourceAgent, request: MigrationRequest, signal: AbortSignal): AsyncGenerator<MigrationEvent> {
     const { agentId } = agent;
+    if (this.#isStopping) throw new Fault({ code: "SHUTTING_DOWN" });
     if (this.#underWay.has(agentId)) throw new Fault({ code: "MIGRATION_IN_PROGRESS", agentId }); // FS-3
     agent.describe(); // what cannot be moved at all is refused here
-    this.#underWay.add(agentId);
     const story = new Mailbox<MigrationEvent | undefined>();
     const campaign = new Campaign(this.#parts, this.#timeouts, { agent, request, tell: (event) => story.post(event) });
+    this.#underWay.set(agentId, campaign);
     const onAbort = (): void => campaign.cancel();
     signal.addEventListener("abort", onAbort, { once: true });
     if (signal.aborted) onAbort();
@@ -88,8 +103,10 @@ export class MigrationSource {
       .finally(() => {
         signal.removeEventListener("abort", onAbort);
         this.#underWay.delete(agentId);
+        this.#ends.delete(running);
         story.post(undefined);
       });
+    this.#ends.add(running);
     for (;;) {
       const event = await story.take();
       if (event === undefined) break;
@@ -131,6 +148,10 @@ class Campaign {
   cancel(): void {
     this.#stopped.abort(new Fault({ code: "CANCELLED", what: "the migration" }));
     this.#mailbox.post({ kind: "cancelled" });
+  }
+
+  leave(): void {
+    this.#attempt?.leave();
   }
 
   async run(): Promise<void> {

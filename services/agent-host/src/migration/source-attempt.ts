@@ -69,6 +69,7 @@ export class SourceAttempt {
   readonly #mailbox = new Mailbox<SourceEvent>();
   readonly #deadline: Deadline;
   readonly #ended = new AbortController();
+  readonly #left = new AbortController();
   #stream: FrameStream | undefined;
   #writing: Promise<void> = Promise.resolve();
   #frozen: Frozen | undefined;
@@ -107,6 +108,12 @@ export class SourceAttempt {
   /** The caller gave up; only heard before the agent was relinquished (GH-1). */
   cancel(): void {
     this.#mailbox.post({ kind: "cancelled" });
+  }
+
+  /** The host stops: nobody waits for the registry any more, the journal has what it takes to go on (§7). */
+  leave(): void {
+    this.#left.abort(new Fault({ code: "SHUTTING_DOWN" }));
+    this.#mailbox.post({ kind: "stream-closed", reason: "this host stops" });
   }
 
   async run(): Promise<SourceOutcome> {
@@ -247,7 +254,7 @@ export class SourceAttempt {
   }
 
   async #resolve(): Promise<SourceEvent> {
-    const resolution = await this.#agent.resolve(new AbortController().signal);
+    const resolution = await this.#agent.resolve(this.#left.signal);
     if (resolution.kind === "recovered") this.#onStep("recovered", `as major ${resolution.major}`);
     return { kind: "resolved", resolution };
   }

@@ -13,6 +13,8 @@ export interface MigrationTimeouts {
   /** What the slowest link that is put up with carries; waits for something large are longer by as much as that takes. */
   readonly slowestBytesPerMs: number;
   readonly closeMs: number;
+  /** How long a host that stops waits for its migrations. */
+  readonly stopMs: number;
 }
 
 export const defaultMigrationTimeouts: MigrationTimeouts = {
@@ -23,4 +25,5 @@ export const defaultMigrationTimeouts: MigrationTimeouts = {
   partMs: 60_000,
   slowestBytesPerMs: 1_024,
   closeMs: 2_000,
+  stopMs: 5_000,
 };
