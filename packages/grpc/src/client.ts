@@ -77,9 +77,10 @@ async function single(started: Started): Promise<object> {
       else resolve(response ?? Buffer.alloc(0));
     };
     const { metadata, grpcOptions } = call;
+    const raw = channel.clientForCall();
     const running =
       requests === undefined
-        ? channel.raw.makeUnaryRequest(
+        ? raw.makeUnaryRequest(
             path,
             requestSerialize,
             responseDeserialize,
@@ -88,14 +89,7 @@ async function single(started: Started): Promise<object> {
             grpcOptions,
             answered,
           )
-        : channel.raw.makeClientStreamRequest(
-            path,
-            requestSerialize,
-            responseDeserialize,
-            metadata,
-            grpcOptions,
-            answered,
-          );
+        : raw.makeClientStreamRequest(path, requestSerialize, responseDeserialize, metadata, grpcOptions, answered);
     const release = onAbort(options.signal, (reason) => {
       cancelSoon(running);
       reject(reason);
@@ -110,17 +104,11 @@ async function* stream(started: Started): AsyncGenerator<object> {
   const { path, requestSerialize, responseDeserialize } = methodDefinition(method);
   const { metadata, grpcOptions, failed, request } = prepare(started);
   const feeding = new Feeding();
+  const raw = channel.clientForCall();
   const running: ClientReadableStream<Buffer> =
     requests === undefined
-      ? channel.raw.makeServerStreamRequest(
-          path,
-          requestSerialize,
-          responseDeserialize,
-          request(),
-          metadata,
-          grpcOptions,
-        )
-      : channel.raw.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, metadata, grpcOptions);
+      ? raw.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request(), metadata, grpcOptions)
+      : raw.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, metadata, grpcOptions);
   // After a reader stopped reading, the cancelled call still reports that; nobody is left to hear it.
   running.on("error", () => {});
   const release = onAbort(options.signal, (reason) => {

@@ -342,7 +342,9 @@ describe("errors", () => {
     const channel = setup.channel();
     const error = await new Promise<{ code: number } | null>((resolve) => {
       const asIs = (bytes: Buffer) => bytes;
-      channel.raw.makeUnaryRequest("/godwit.test.Echo/Unary", asIs, asIs, Buffer.from([0x0a, 0xff]), resolve);
+      channel
+        .clientForCall()
+        .makeUnaryRequest("/godwit.test.Echo/Unary", asIs, asIs, Buffer.from([0x0a, 0xff]), resolve);
     });
     expect(error?.code).toBe(3);
     expect(setup.errors).toEqual([]);
