@@ -1,10 +1,12 @@
 import { describe, expect, test } from "vitest";
 import {
   type Acquire,
+  type BeginHandoff,
   type Command,
   type Decision,
   decide,
   type Facts,
+  type Recover,
   type RefusalCode,
   type TokenClaims,
 } from "./decide.ts";
@@ -81,7 +83,7 @@ const onRevision = { ...base, revision: 7n } as const;
 const genesis = { creatorHostId: owner.hostId, incarnation: "inc", recoveryPolicy: "latest", name: "a name" } as const;
 const acquire: Acquire = { ...base, kind: "acquire", genesis, head: ref(0n, 0n) };
 const report = (head: CheckpointRef): Command => ({ ...base, kind: "report_head", era: 0n, major: 2n, head });
-const begin = (head: CheckpointRef = ref(2n, 31n)): Command => ({
+const begin = (head: CheckpointRef = ref(2n, 31n)): BeginHandoff => ({
   ...onRevision,
   kind: "begin_handoff",
   handoffId: "handoff",
@@ -95,7 +97,7 @@ const claim = (changes: Partial<TokenClaims> = {}, caller = other): Command => (
   caller,
   token: { ...token, ...changes },
 });
-const recover = (caller: SessionId, head: CheckpointRef): Command => ({ ...onRevision, kind: "recover", caller, head });
+const recover = (caller: SessionId, head: CheckpointRef): Recover => ({ ...onRevision, kind: "recover", caller, head });
 const declare: Command = { ...onRevision, kind: "declare_recovery", reason: "state is in doubt" };
 const release = (head?: CheckpointRef): Command => ({ ...onRevision, kind: "release", reason: "drained", head });
 const terminate: Command = { ...onRevision, kind: "terminate" };
@@ -518,7 +520,7 @@ describe("the order of the refusals", () => {
   const served: Facts = { ...wrong, mark: usual.mark };
   const known: Facts = { ...served, caller: "open" };
   const strangersReport: Command = { ...report(ref(2n, 30n, "fork")), caller: other };
-  const lateBegin: Command = { ...begin(ref(2n, 30n, "fork")), revision: 6n } as Command;
+  const lateBegin: Command = { ...begin(ref(2n, 30n, "fork")), revision: 6n };
   const { conflict: _, ...calm } = conflicting;
 
   test.each<[RefusalCode, AuthorityRecord | undefined, Command, Facts]>([
