@@ -161,8 +161,10 @@ export async function compose(context: Context): Promise<readonly Part[]> {
     clock,
     logger,
     held: async (agentId) => {
+      // In doubt it is held and not run: unannounced, what it has could lose to an older replica when its session ends (§4).
+      const tenure = roster.supervisor(agentId)?.tenancy.tenure.kind ?? "RECOVERY_REQUIRED";
       const phase = storage.agent(agentId)?.journal.phase;
-      if (roster.supervisor(agentId) !== undefined || phase === "terminated") return undefined;
+      if (tenure !== "RECOVERY_REQUIRED" || phase === "terminated") return undefined;
       return await storage.newestHeader(agentId);
     },
   });
@@ -190,7 +192,10 @@ export async function compose(context: Context): Promise<readonly Part[]> {
         metrics?.checkpoints.inc();
         metrics?.checkpointBytes.inc(checkpoint.state.length);
       },
-      onStanding: (agentId, checkpoint) => replicator.committed(agentId, checkpoint),
+      onStanding: (agentId, checkpoint) => {
+        replicator.committed(agentId, checkpoint);
+        announcements.changed(agentId); // what was announced while in doubt is run now
+      },
       onLeft: (agentId) => {
         const journal = storage.agent(agentId)?.journal;
         if (journal?.phase === "terminated") replicator.terminated(agentId, journal.termination);
