@@ -64,7 +64,7 @@ async function runWith<const O extends Options>(
   say: (line: string) => void,
 ): Promise<number> {
   const commandLine = { name: `pnpm bench ${name}`, summary };
-  const given = { argv: process.argv.slice(2), env: {} };
+  const given = { argv: process.argv.slice(2), env: process.env };
   const all = readCommandLine({ ...commandLine, options: { ...common, ...options } as typeof common & O }, given);
   if (all.kind === "help") {
     process.stdout.write(all.text);
@@ -79,5 +79,6 @@ async function runWith<const O extends Options>(
 }
 
 function textOf(error: unknown): string {
+  if (isFault(error)) return error.message;
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
