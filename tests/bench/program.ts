@@ -10,7 +10,7 @@ export interface Bench<O extends Options> {
   readonly name: string;
   readonly summary: string;
   readonly options: O;
-  run(run: Run<O>): Promise<Results>;
+  readonly run: (run: Run<O>) => Promise<Results>;
 }
 
 export interface Run<O extends Options> {

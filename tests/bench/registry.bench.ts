@@ -103,9 +103,9 @@ async function prepare(registry: RegistryNode, agents: number, signal: AbortSign
 function bareScript(stack: AsyncDisposableStack, url: string, bytes: number): Work {
   const redis = stack.adopt(new Redis(url), (client) => client.disconnect());
   redis.defineCommand("bareSet", { numberOfKeys: 1, lua: 'redis.call("SET", KEYS[1], ARGV[1]) return { "DONE" }' });
-  const { bareSet } = redis as unknown as { bareSet(key: string, value: Buffer): Promise<unknown> };
+  const scripts = redis as unknown as { bareSet(key: string, value: Buffer): Promise<unknown> };
   const value = Buffer.alloc(bytes, 7);
-  return () => bareSet.call(redis, "floor", value);
+  return () => scripts.bareSet("floor", value);
 }
 
 /** As durable as the embedded store: WAL, synced at each commit. */
