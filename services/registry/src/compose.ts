@@ -36,6 +36,8 @@ export interface Ambient {
 export interface RegistryGraph {
   readonly store: RegistryStore;
   readonly keeper: MarkKeeper;
+  readonly authority: Authority;
+  readonly agents: Agents;
   readonly services: ReturnType<typeof sessionService>[];
   readonly watch: SessionWatch;
   readonly offers: Offers;
@@ -78,6 +80,8 @@ export function assemble(config: RegistryConfig, store: RegistryStore, ambient: 
   return {
     store,
     keeper,
+    authority,
+    agents,
     watch,
     offers,
     services: [
