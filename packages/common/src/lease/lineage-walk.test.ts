@@ -63,6 +63,11 @@ describe("on the lineage (§4)", () => {
     expect(standing([], head, head)).toBe("orphan");
   });
 
+  test("EI-7: ends, with nothing but orphans, where bases that somebody made up lead round in a circle", () => {
+    const circle = [base(2n, ref(1n, 20n)), base(1n, ref(2n, 10n))];
+    expect(standing(circle, head, ref(0n, 5n))).toBe("orphan");
+  });
+
   test("§2: follows the lineage from one era into the one before", () => {
     const later = [base(0n, ref(2n, 25n), 4n), ...bases];
     const now = ref(0n, 26n, "after the loss", 4n);

@@ -1,6 +1,6 @@
 // What is on an agent's lineage, as far as its record tells (protocol §4, "On the lineage").
 
-import { sameTerm, type Term } from "./epoch.ts";
+import { compareTerms, sameTerm, type Term } from "./epoch.ts";
 import type { Base, CheckpointRef } from "./record.ts";
 
 /** `divergent`: the lineage has another checkpoint of that major and tick (EI-11). `orphan`: the walk does not meet it. */
@@ -21,7 +21,8 @@ export function standing(bases: readonly Base[], head: CheckpointRef, candidate:
     const at: Term = term;
     if (sameTerm(at, candidate)) return lastTick === undefined || candidate.tick <= lastTick ? "on-lineage" : "orphan";
     const startedFrom = bases.find((base) => sameTerm(base, at))?.startedFrom;
-    if (startedFrom === undefined || sameTerm(startedFrom, at)) return "orphan"; // too old, or tick 0: it started from itself
+    // Too old; or tick 0, which started from itself. Bases that lead forward are no lineage, and must not be walked for ever.
+    if (startedFrom === undefined || compareTerms(startedFrom, at) >= 0) return "orphan";
     term = startedFrom;
     lastTick = startedFrom.tick;
   }
