@@ -8,7 +8,7 @@ const mebibyte = 1024 * 1024;
 
 export const hostOptions = {
   data: option.text({ fallback: "./data/agent-host", help: "Directory of the host's key, agents and journal." }),
-  name: option.text({ optional: true, help: "A label for people; the first letters of the host id by default." }),
+  name: option.text({ optional: true, help: "A label for people; the last characters of the host id by default." }),
   registry: option.text({
     fallback: "127.0.0.1:7443",
     help: "host:port of the registry; a name may stand for several replicas.",
