@@ -123,7 +123,10 @@ export async function settlesOnOneOwner(
       for (const owner of cluster.hosts) {
         if (owner.pid === undefined) continue;
         const status = await owner.agent(agentId, signal);
-        if (status?.state === "ACTIVE_OWNER" && status.major >= minMajor) owners.push({ owner, status });
+        if (status?.state !== "ACTIVE_OWNER" || status.major < minMajor) continue;
+        // Until the first tick after a recovery its status has no tick to count from.
+        if (status.lastOutcome === "recovering") return undefined;
+        owners.push({ owner, status });
       }
       return owners.length === 1 ? owners[0] : undefined;
     },
