@@ -134,6 +134,17 @@ describe("a migration with its retries", () => {
     expect(outcome).toEqual({ kind: "given-up", failure: lost });
   });
 
+  test("GH-2: after an ambiguous attempt at a named host the next candidate is another one, if there is any", () => {
+    const { tried } = run(
+      fixed("candidates"),
+      ended(recovered(lost)),
+      selected("b", "c"),
+      scanned(),
+      ended(failed(dear)),
+    );
+    expect(tried).toEqual(["b", "c", "b"]);
+  });
+
   test("a host that the registry names although it is excluded is left out all the same", () => {
     const { tried } = run(
       plan,

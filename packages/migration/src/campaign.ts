@@ -131,7 +131,7 @@ export function stepCampaign(state: CampaignState, event: CampaignEvent): Campai
       return selectFailed(state, phase.attempt, event);
     case "scanned":
       if (phase.kind !== "scanning") throw illegal(state, event);
-      return next({ ...state, queue: ranked(plan, phase.candidates, event.prices) });
+      return next({ ...state, queue: ranked(state, phase.candidates, event.prices) });
     case "attempt-ended":
       if (phase.kind !== "attempting") throw illegal(state, event);
       return attemptEnded(state, phase, event);
@@ -172,9 +172,12 @@ function selectFailed(
   };
 }
 
-/** GH-7: cheapest known price first; the registry's order where prices are the same. A price just told is the price. */
+/**
+ * GH-7: cheapest known price first; the registry's order where prices are the same. A price just told is the price. What
+ * was tried before comes after what was not, or else the next candidate could be the one that has just failed (GH-2).
+ */
 function ranked(
-  { maxPricePerSecond }: CampaignPlan,
+  { plan: { maxPricePerSecond }, attempts }: CampaignState,
   candidates: readonly Candidate[],
   prices: readonly Price[],
 ): readonly string[] {
@@ -183,6 +186,8 @@ function ranked(
     .map(({ hostId, pricePerSecond }) => ({ hostId, price: told.get(hostId) ?? pricePerSecond }))
     .filter(({ price }) => price === undefined || maxPricePerSecond === undefined || price <= maxPricePerSecond)
     .toSorted((a, b) => {
+      const triedBefore = Number(Object.hasOwn(attempts, a.hostId)) - Number(Object.hasOwn(attempts, b.hostId));
+      if (triedBefore !== 0) return triedBefore;
       if (a.price === b.price) return 0;
       if (a.price === undefined || b.price === undefined) return a.price === undefined ? 1 : -1;
       return a.price < b.price ? -1 : 1;
