@@ -248,6 +248,7 @@ export async function compose(context: Context): Promise<readonly Part[]> {
     sandbox,
     authority,
     keeper,
+    logger: logger.child({ part: "migration" }),
     facts: () => ({
       hostId,
       pricePerSecond: self.price,

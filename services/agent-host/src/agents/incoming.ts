@@ -11,6 +11,7 @@ import { ClassifiedFault } from "@godwit/common/retry";
 import { digestOf, refOf } from "@godwit/lineage";
 import type { OfferFrame } from "@godwit/migration";
 import type { AgentInstance, CompiledModule, Sandbox } from "@godwit/sandbox";
+import type { Logger } from "pino";
 import type { ClaimResult, HostFacts, IncomingAgent, TargetHost } from "../migration/ports.ts";
 import type { VerifiedHandoff } from "../migration/verify-handoff.ts";
 import type { Authority, HeldSession } from "../registry/ports.ts";
@@ -26,6 +27,7 @@ export interface IncomingParts {
   readonly sandbox: Sandbox;
   readonly authority: Authority;
   readonly keeper: SessionKeeper;
+  readonly logger: Logger;
   readonly facts: () => HostFacts;
 }
 
@@ -194,8 +196,12 @@ class Arrival implements IncomingAgent {
     tenancy.claimed(session, record);
     const { checkpoint, receipts } = handoff;
     roster.adopt({ tenancy, identity }, { checkpoint, instance, receipts });
-    await tenancy.promote(session, handoff.handoffId);
     this.#staged = undefined;
+    // The source need not wait for this: until it is on the disk, "claiming" is, and says whom to ask (GH-5).
+    tenancy.promote(session, handoff.handoffId).catch((err: unknown) => {
+      this.#parts.logger.error({ err, agentId: identity.agentId }, "journal not written after a claim");
+      roster.supervisor(identity.agentId)?.inDoubt("outcome-unknown");
+    });
   }
 
   async abandon(): Promise<void> {

@@ -97,6 +97,8 @@ export class Supervisor {
   #purse: Purse = { budget: 0n, remainder: 0n, receipts: [] };
   #walletReceipts: readonly Uint8Array[] = [];
   #latest: Checkpoint | undefined;
+  /** Committed, and not told to registry and holders yet. */
+  #untold: Checkpoint | undefined;
   #checkpointAtMs = 0;
   #stoppedAtMs = 0;
   #nextTickAtMs = 0;
@@ -204,7 +206,8 @@ export class Supervisor {
         await this.#tickOnce(this.#running.signal);
         this.#mustBeOurs();
       }
-      const checkpoint = await this.#checkpoint();
+      // Its head travels with begin_handoff and its copy with the handoff: telling others now would only be in the way.
+      const checkpoint = await this.#checkpoint({ tellOthers: false });
       this.tenancy.freeze(handoffId);
       this.#reason = "handing over";
       return checkpoint;
@@ -215,6 +218,7 @@ export class Supervisor {
   thaw(): void {
     // Frozen and never begun: nothing left this host, so nothing has to be answered first.
     if (this.tenancy.tenure.kind === "HANDOFF_INITIATED") this.tenancy.thaw();
+    this.#tellUntold();
     this.nudge();
   }
 
@@ -444,6 +448,7 @@ export class Supervisor {
     this.#dropInstance();
     this.#instance = instance;
     this.#latest = checkpoint;
+    this.#untold = undefined;
     this.#state = checkpoint.state;
     this.#tick = checkpoint.header.tick;
     this.#purse = { budget: checkpoint.header.budget, remainder: checkpoint.header.remainder, receipts: [] };
@@ -460,7 +465,7 @@ export class Supervisor {
   }
 
   /** The checkpoint of the present tick: the one that there is, or a new one, durable when this resolves. */
-  async #checkpoint(): Promise<Checkpoint> {
+  async #checkpoint({ tellOthers } = { tellOthers: true }): Promise<Checkpoint> {
     const previous = this.#latest;
     const { ground } = this.tenancy;
     if (previous === undefined || ground === undefined) throw new TypeError("nothing to go on from");
@@ -488,8 +493,16 @@ export class Supervisor {
     this.#latest = checkpoint;
     this.#walletReceipts = walletReceipts;
     this.#purse = { ...this.#purse, receipts: [] };
-    this.#parts.onCommitted(agentId, checkpoint);
+    this.#untold = checkpoint;
+    if (tellOthers) this.#tellUntold();
     return checkpoint;
+  }
+
+  /** Registry and holders hear of the newest checkpoint. */
+  #tellUntold(): void {
+    const checkpoint = this.#untold;
+    this.#untold = undefined;
+    if (checkpoint !== undefined) this.#parts.onCommitted(this.identity.agentId, checkpoint);
   }
 
   async #giveUp(how: RetiredReason | "terminated"): Promise<void> {
