@@ -39,7 +39,14 @@ describe("an endless loop", () => {
       { what: "the loop is released as failed", timeoutMs: 30_000 },
     );
     expect(ended.head?.tick).toBe(0n);
-    expect(await a.agent(bad)).toMatchObject({ state: "RETIRED", tick: 0n });
+    const retired = await cluster.waitFor(
+      async (signal) => {
+        const status = await a.agent(bad, signal);
+        return status?.state === "RETIRED" ? status : undefined;
+      },
+      { what: "its host has heard that it is released", timeoutMs: 5_000 },
+    );
+    expect(retired.tick).toBe(0n);
 
     const { status, lineage } = await settlesOnOneOwner(cluster, good);
     expect(status.tick).toBeGreaterThan(last);
