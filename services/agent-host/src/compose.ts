@@ -13,7 +13,7 @@ import { HeadReports } from "./agents/head-reports.ts";
 import { Incoming } from "./agents/incoming.ts";
 import { Offers } from "./agents/offers.ts";
 import { Roster } from "./agents/roster.ts";
-import { defaultSupervisorRules } from "./agents/supervisor.ts";
+import { defaultSupervisorRules } from "./agents/supervisor-parts.ts";
 import { type hostOptions, retryPolicyOf } from "./config.ts";
 import { hostService } from "./grpc/host-service.ts";
 import { createHostMetrics, type HostMetrics } from "./metrics.ts";

@@ -18,7 +18,7 @@ import type { Authority, HeldSession } from "../registry/ports.ts";
 import type { SessionKeeper } from "../registry/session-keeper.ts";
 import type { DataDirectory, JournalEntry } from "../storage/index.ts";
 import type { Roster } from "./roster.ts";
-import type { AgentIdentity } from "./supervisor.ts";
+import type { AgentIdentity } from "./supervisor-parts.ts";
 import type { Tenancy } from "./tenancy.ts";
 
 export interface IncomingParts {
@@ -57,13 +57,18 @@ export class Incoming implements TargetHost {
     });
     roster.checkRunnable(identity);
     this.#coming.add(agentId);
-    return new Arrival(this.#parts, {
-      identity,
-      sourceHostId,
-      spineKnown: await this.#spineKnown(agentId),
-      needModule: !storage.hasBlob(offer.moduleDigest),
-      onEnded: () => this.#coming.delete(agentId),
-    });
+    try {
+      return new Arrival(this.#parts, {
+        identity,
+        sourceHostId,
+        spineKnown: await this.#spineKnown(agentId),
+        needModule: !storage.hasBlob(offer.moduleDigest),
+        onEnded: () => this.#coming.delete(agentId),
+      });
+    } catch (cause) {
+      this.#coming.delete(agentId); // nobody will say that it has ended
+      throw cause;
+    }
   }
 
   async #spineKnown(agentId: string): Promise<readonly SignedBytes[]> {

@@ -22,7 +22,8 @@ import type { Authority } from "../registry/ports.ts";
 import type { SessionKeeper } from "../registry/session-keeper.ts";
 import type { DataDirectory, JournalEntry, StoredAgent } from "../storage/index.ts";
 import { LogBook } from "./log-book.ts";
-import { type AgentIdentity, Supervisor, type SupervisorRules, type TickOutcome } from "./supervisor.ts";
+import { Supervisor } from "./supervisor.ts";
+import type { AgentIdentity, SupervisorRules, TickOutcome } from "./supervisor-parts.ts";
 import { Tenancy } from "./tenancy.ts";
 
 export interface RosterParts {

@@ -8,76 +8,23 @@
 // EI-2   After a doubt it goes on from the newest committed checkpoint that the registry granted, never from memory.
 // §11    Five failed ticks in a row release it (failed); a budget that ends releases it (unfunded).
 
-import type { Clock, Random } from "@godwit/common/clock";
 import { Fault } from "@godwit/common/fault";
 import type { Doubt, RetiredReason, Tenure } from "@godwit/common/lease";
-import { type Checkpoint, encodeReceipt, refOf, type Signer } from "@godwit/lineage";
-import type { AgentInstance, Capability, CompiledModule, Manifest, Sandbox } from "@godwit/sandbox";
-import type { Logger } from "pino";
-import type { SessionKeeper } from "../registry/session-keeper.ts";
-import type { DataDirectory } from "../storage/index.ts";
+import { type Checkpoint, encodeReceipt, refOf } from "@godwit/lineage";
+import type { AgentInstance } from "@godwit/sandbox";
+import { Alarm, asleep } from "./alarm.ts";
 import { nextCheckpoint } from "./checkpoints.ts";
 import { Exclusive } from "./exclusive.ts";
-import type { LogBook } from "./log-book.ts";
 import { charge, exhaust, type Purse } from "./purse.ts";
-import type { Progress, Tenancy } from "./tenancy.ts";
+import {
+  type AgentIdentity,
+  explainWaiting,
+  type SupervisorParts,
+  type SupervisorRules,
+  type TickOutcome,
+} from "./supervisor-parts.ts";
+import type { Tenancy } from "./tenancy.ts";
 
-/** What never changes about an agent. */
-export interface AgentIdentity {
-  readonly agentId: string;
-  readonly name: string;
-  readonly moduleDigest: string;
-  readonly manifestDigest: string;
-  readonly manifestBytes: Uint8Array;
-  readonly manifest: Manifest;
-  readonly capabilities: ReadonlySet<Capability>;
-}
-
-export type TickOutcome =
-  | { readonly kind: "normal" | "more-work" | "discarded" | "recovering" }
-  | { readonly kind: "stopped"; readonly reason: string };
-
-export interface SupervisorRules {
-  readonly tickEveryMs: number;
-  readonly moreWorkEveryMs: number;
-  readonly checkpointEveryMs: number;
-  readonly maxFailedTicks: number;
-  /** Between two looks at the registry while in doubt. */
-  readonly firstRetryMs: number;
-  readonly maxRetryMs: number;
-}
-
-export const defaultSupervisorRules: SupervisorRules = {
-  tickEveryMs: 1_000,
-  moreWorkEveryMs: 10,
-  checkpointEveryMs: 5_000,
-  maxFailedTicks: 5,
-  firstRetryMs: 250,
-  maxRetryMs: 5_000,
-};
-
-export interface SupervisorParts {
-  readonly tenancy: Tenancy;
-  readonly keeper: SessionKeeper;
-  readonly storage: DataDirectory;
-  readonly sandbox: Sandbox;
-  readonly signer: Signer;
-  readonly hostId: string;
-  readonly logs: LogBook;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly logger: Logger;
-  /** Microcents a second, as it is now. */
-  readonly price: () => bigint;
-  readonly onCommitted: (agentId: string, checkpoint: Checkpoint) => void;
-  /** It goes on from this checkpoint, which may have been another host's. */
-  readonly onStanding: (agentId: string, checkpoint: Checkpoint) => void;
-  readonly onTick: (outcome: TickOutcome["kind"], elapsedNs: bigint | undefined) => void;
-  /** It ended here: retired, terminated, or released. */
-  readonly onEnded: (agentId: string) => void;
-}
-
-const asleep = Number.POSITIVE_INFINITY;
 /** Receipts that one checkpoint can carry; a price that changes more often makes a checkpoint (lineage, MAX_RECEIPTS). */
 const maxReceiptsBetween = 12;
 const maxWalletReceipts = 256;
@@ -90,7 +37,7 @@ export class Supervisor {
   readonly #turns = new Exclusive();
   readonly #running = new AbortController();
   #loop: Promise<void> = Promise.resolve();
-  #wake = new AbortController();
+  readonly #alarm: Alarm;
   #instance: AgentInstance | undefined;
   #state: Uint8Array = new Uint8Array(0);
   #tick = 0n;
@@ -112,6 +59,7 @@ export class Supervisor {
 
   constructor(parts: SupervisorParts, rules: SupervisorRules, identity: AgentIdentity) {
     this.#parts = parts;
+    this.#alarm = new Alarm(parts.clock);
     this.#rules = rules;
     this.identity = identity;
     this.tenancy = parts.tenancy;
@@ -182,7 +130,7 @@ export class Supervisor {
   /** Makes a waiting loop look again now: the session changed, a handoff ended, somebody asked. */
   nudge(): void {
     this.#looks = 0;
-    this.#wake.abort();
+    this.#alarm.wake();
   }
 
   sessionVoid(): void {
@@ -278,7 +226,7 @@ export class Supervisor {
   async #run(signal: AbortSignal): Promise<void> {
     let delayMs = 0;
     while (!signal.aborted) {
-      await this.#pause(delayMs, signal);
+      await this.#alarm.sleep(delayMs, signal);
       if (signal.aborted) return;
       try {
         delayMs = await this.#turns.run(() => this.#turn(signal));
@@ -395,7 +343,7 @@ export class Supervisor {
       return 0;
     }
     if (progress.kind === "waiting") {
-      this.#recovering(explain(progress));
+      this.#recovering(explainWaiting(progress));
       return this.#backOffMs();
     }
     this.#outcome = { kind: "stopped", reason: progress.kind };
@@ -418,30 +366,20 @@ export class Supervisor {
         reason: "the checkpoint that was granted is not in the data directory",
       });
     }
-    const module = await this.compile();
-    this.#stand(checkpoint, await this.instantiate(module, checkpoint, signal));
+    this.#stand(checkpoint, await this.#instantiate(checkpoint, signal));
     this.#walletReceipts = (await storage.receipts(this.identity.agentId, checkpoint.digest)) ?? [];
     this.#parts.onStanding(this.identity.agentId, checkpoint);
   }
 
-  async compile(): Promise<CompiledModule> {
+  async #instantiate(checkpoint: Checkpoint, signal: AbortSignal): Promise<AgentInstance> {
     const { storage, sandbox } = this.#parts;
-    const bytes = await storage.getBlob(this.identity.moduleDigest);
+    const { agentId, capabilities, manifest, moduleDigest } = this.identity;
+    const bytes = await storage.getBlob(moduleDigest);
     if (bytes === undefined) throw new Fault({ code: "MODULE_INVALID", reason: "it is not in the data directory" });
-    return await sandbox.compile(bytes, this.identity.capabilities);
-  }
-
-  instantiate(module: CompiledModule, checkpoint: Checkpoint, signal: AbortSignal): Promise<AgentInstance> {
-    const { agentId, capabilities, manifest } = this.identity;
-    const memoryLimitBytes = manifest.resourceLimits.maxMemoryBytes;
-    return this.#parts.sandbox.start({
-      agentId,
-      module,
-      capabilities,
-      ...(memoryLimitBytes === undefined ? {} : { memoryLimitBytes }),
-      state: checkpoint.state,
-      signal,
-    });
+    const module = await sandbox.compile(bytes, capabilities);
+    const { maxMemoryBytes } = manifest.resourceLimits;
+    const limit = maxMemoryBytes === undefined ? {} : { memoryLimitBytes: maxMemoryBytes };
+    return await sandbox.start({ agentId, module, capabilities, ...limit, state: checkpoint.state, signal });
   }
 
   #stand(checkpoint: Checkpoint, instance: AgentInstance): void {
@@ -555,28 +493,4 @@ export class Supervisor {
     this.#instance = undefined;
     void instance?.stop().catch((err: unknown) => this.#parts.logger.warn({ err }, "instance not ended"));
   }
-
-  async #pause(ms: number, signal: AbortSignal): Promise<void> {
-    if (ms <= 0) return;
-    if (this.#wake.signal.aborted) {
-      this.#wake = new AbortController();
-      return;
-    }
-    const either = AbortSignal.any([signal, this.#wake.signal]);
-    await this.#parts.clock.sleep(ms === asleep ? 2 ** 40 : ms, either).catch(() => {});
-    if (this.#wake.signal.aborted) this.#wake = new AbortController();
-  }
-}
-
-function explain(progress: Progress & { kind: "waiting" }): string {
-  const texts: Record<string, string> = {
-    "registry-unreachable": "the registry does not answer: asking again",
-    "no-record": "the registry has no record of it: waiting for an operator",
-    "store-loss": "the registry's store was lost or replaced: waiting for its operator",
-    "divergent-lineage": "two different checkpoints of one tick are known: an operator has to decide",
-    "earlier-session-not-void": "waiting until this host's earlier session has ended",
-    "owner-not-void": "another host owns it",
-    "no-session": "no session with the registry",
-  };
-  return texts[progress.why] ?? `the registry answered ${progress.why}: asking again`;
 }

@@ -1,0 +1,79 @@
+// What a supervisor is given: what never changes about its agent, the parts it works with, and its times.
+
+import type { Clock, Random } from "@godwit/common/clock";
+import type { Checkpoint, Signer } from "@godwit/lineage";
+import type { Capability, Manifest, Sandbox } from "@godwit/sandbox";
+import type { Logger } from "pino";
+import type { SessionKeeper } from "../registry/session-keeper.ts";
+import type { DataDirectory } from "../storage/index.ts";
+import type { LogBook } from "./log-book.ts";
+import type { Progress, Tenancy } from "./tenancy.ts";
+
+/** What never changes about an agent. */
+export interface AgentIdentity {
+  readonly agentId: string;
+  readonly name: string;
+  readonly moduleDigest: string;
+  readonly manifestDigest: string;
+  readonly manifestBytes: Uint8Array;
+  readonly manifest: Manifest;
+  readonly capabilities: ReadonlySet<Capability>;
+}
+
+export type TickOutcome =
+  | { readonly kind: "normal" | "more-work" | "discarded" | "recovering" }
+  | { readonly kind: "stopped"; readonly reason: string };
+
+export interface SupervisorRules {
+  readonly tickEveryMs: number;
+  readonly moreWorkEveryMs: number;
+  readonly checkpointEveryMs: number;
+  readonly maxFailedTicks: number;
+  /** Between two looks at the registry while in doubt. */
+  readonly firstRetryMs: number;
+  readonly maxRetryMs: number;
+}
+
+export const defaultSupervisorRules: SupervisorRules = {
+  tickEveryMs: 1_000,
+  moreWorkEveryMs: 10,
+  checkpointEveryMs: 5_000,
+  maxFailedTicks: 5,
+  firstRetryMs: 250,
+  maxRetryMs: 5_000,
+};
+
+export interface SupervisorParts {
+  readonly tenancy: Tenancy;
+  readonly keeper: SessionKeeper;
+  readonly storage: DataDirectory;
+  readonly sandbox: Sandbox;
+  readonly signer: Signer;
+  readonly hostId: string;
+  readonly logs: LogBook;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** Microcents a second, as it is now. */
+  readonly price: () => bigint;
+  readonly onCommitted: (agentId: string, checkpoint: Checkpoint) => void;
+  /** It goes on from this checkpoint, which may have been another host's. */
+  readonly onStanding: (agentId: string, checkpoint: Checkpoint) => void;
+  readonly onTick: (outcome: TickOutcome["kind"], elapsedNs: bigint | undefined) => void;
+  /** It ended here: retired, terminated, or released. */
+  readonly onEnded: (agentId: string) => void;
+}
+
+/** Why an agent in doubt does not tick, for people. */
+export function explainWaiting(progress: Progress & { kind: "waiting" }): string {
+  const texts: Record<string, string> = {
+    "registry-unreachable": "the registry does not answer: asking again",
+    "no-record": "the registry has no record of it: waiting for an operator",
+    "store-loss": "the registry's store was lost or replaced: waiting for its operator",
+    "divergent-lineage": "two different checkpoints of one tick are known: an operator has to decide",
+    "earlier-session-not-void": "waiting until this host's earlier session has ended",
+    "owner-not-void": "another host owns it",
+    "no-session": "no session with the registry",
+  };
+  return texts[progress.why] ?? `the registry answered ${progress.why}: asking again`;
+}
