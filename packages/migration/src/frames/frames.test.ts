@@ -251,26 +251,40 @@ describe("module and state in chunks", () => {
     expect(nothing.finish().length).toBe(0);
   });
 
-  test.each<[string, readonly { readonly offset: number; readonly data: Uint8Array }[]]>([
-    ["a gap", [{ offset: 1, data: new Uint8Array(1) }]],
+  test.each<[string, string, readonly { readonly offset: number; readonly data: Uint8Array }[]]>([
+    ["a gap", "goes on at 0, not at 1", [{ offset: 1, data: new Uint8Array(1) }]],
     [
       "an overlap",
+      "goes on at 4, not at 2",
       [
         { offset: 0, data: new Uint8Array(4) },
         { offset: 2, data: new Uint8Array(4) },
       ],
     ],
-    ["nothing at all", [{ offset: 0, data: new Uint8Array() }]],
-    ["more than announced", [{ offset: 0, data: new Uint8Array(11) }]],
-    ["other bytes", [{ offset: 0, data: new Uint8Array(10) }]],
-    ["an early end", [{ offset: 0, data: new Uint8Array(9) }]],
-  ])("refused: %s", (_, chunks) => {
+    ["nothing at all", "is empty", [{ offset: 0, data: new Uint8Array() }]],
+    ["more than announced", "more than its 10 bytes", [{ offset: 0, data: new Uint8Array(11) }]],
+    ["other bytes", "not the one that was announced", [{ offset: 0, data: new Uint8Array(10) }]],
+    ["an early end", "ends after 9 of 10", [{ offset: 0, data: new Uint8Array(9) }]],
+  ])("refused: %s", (_, reason, chunks) => {
     const whole = new ChunkAssembler({ what: "module", bytes: 10, digest: digestOf(new Uint8Array(10).fill(1)) });
     const work = () => {
       for (const chunk of chunks) whole.add(chunk);
       whole.finish();
     };
-    expect(complaint(work)).toContain("module");
+    expect(complaint(work)).toContain(reason);
+  });
+
+  test("refused: a chunk that is larger than chunks are", () => {
+    const whole = new ChunkAssembler({ what: "state", bytes: 2 ** 20, digest: undefined });
+    const data = new Uint8Array(FRAME_LIMITS.chunkBytes + 1);
+    expect(complaint(() => whole.add({ offset: 0, data }))).toContain("a chunk of the state has");
+  });
+
+  test("where only the end says how many there are, exactly so many have to be there", () => {
+    const some = new ChunkAssembler({ what: "state", bytes: 2 ** 20, digest: undefined });
+    some.add({ offset: 0, data: Uint8Array.of(1, 2, 3) });
+    expect(some.take(3)).toEqual(Uint8Array.of(1, 2, 3));
+    for (const wrong of [2, 4]) expect(complaint(() => some.take(wrong))).toContain("ends after 3");
   });
 
   test("64 MiB that were announced cost nothing until they come", () => {
