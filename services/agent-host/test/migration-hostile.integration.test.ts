@@ -1,6 +1,7 @@
 // What a source could send that it should not: each is refused with a reason, nothing is kept, and the host lives on.
 
 import { isFault } from "@godwit/common/fault";
+import type { SignedBytes } from "@godwit/common/lease";
 import { type Checkpoint, issueToken, signerFromSeed } from "@godwit/lineage";
 import {
   chunksOf,
@@ -262,6 +263,68 @@ describe("a spine that is none", () => {
     const headers = [other.created.signed];
     expect(await liar.refusal({ kind: "spine", headers, last: true, receipts: [] })).toBe("CHECKPOINT_INVALID");
   });
+});
+
+describe("the spine of an agent that has moved", () => {
+  /** On `a` again after two moves, and a liar at `c`, which knows nothing of it. */
+  async function returned() {
+    const set = await setting();
+    const { a, b } = set;
+    a.modules.add(set.story.moduleDigest);
+    expect((await move(a, only(b))).done).toBeDefined();
+    expect((await move(b, only(a))).done).toBeDefined();
+    const { agent } = a;
+    if (agent === undefined) throw new Error("it is not here");
+    const c = await a.place.host(3);
+    const now: Setting = { ...set, agent, b: c };
+    const liar = await (await Liar.at(now)).untilAccepted();
+    await liar.say(...chunksOf("module", set.story.module));
+    const [second, first, genesis] = await agent.spine();
+    if (second === undefined || first === undefined || genesis === undefined) throw new Error("a short spine");
+    return { set: now, liar, second, first, genesis };
+  }
+  type Moved = Awaited<ReturnType<typeof returned>>;
+
+  test.each<[string, (moved: Moved) => readonly SignedBytes[]]>([
+    ["that ends before tick 0", ({ second, first }) => [second, first]],
+    ["with a gap", ({ second, genesis }) => [second, genesis]],
+    ["in another order", ({ first, second, genesis }) => [first, second, genesis]],
+  ])("%s: LINEAGE_INVALID, before the agent is frozen", async (_, headers) => {
+    const moved = await returned();
+    const said: SourceFrame = { kind: "spine", headers: headers(moved), last: true, receipts: [] };
+    expect(await moved.liar.refusal(said)).toBe("LINEAGE_INVALID");
+    await expectUntouched(moved.set);
+  });
+
+  test("EI-3: a checkpoint that does not stand on the spine that was shown is refused", async () => {
+    const { set, liar, first, genesis } = await returned();
+    await liar.say({ kind: "spine", headers: [first, genesis], last: true, receipts: [] });
+    expect((await liar.hear())?.kind).toBe("prepared");
+    const { begin, end } = await liar.handoff();
+    expect(await liar.refusal(begin, end)).toBe("LINEAGE_INVALID");
+    await expectUntouched(set);
+  });
+
+  test("it is taken as it is", async () => {
+    const { set, liar, second, first, genesis } = await returned();
+    await liar.say({ kind: "spine", headers: [second, first, genesis], last: true, receipts: [] });
+    expect((await liar.hear())?.kind).toBe("prepared");
+    const { begin, end } = await liar.handoff();
+    expect(await liar.refusal(begin, end)).toBe("STARTED");
+    expect(set.story.record.owner?.hostId).toBe(set.b.hostId);
+  });
+});
+
+test("a checkpoint of another major than the offer is refused", async () => {
+  const set = await setting();
+  const liar = await Liar.at(set);
+  await liar.say(liar.offer({ major: 5n }));
+  expect((await liar.hear())?.kind).toBe("accept");
+  await liar.say(...chunksOf("module", set.story.module), ...spineFrames(await set.agent.spine(), undefined));
+  expect((await liar.hear())?.kind).toBe("prepared");
+  const { begin, end } = await liar.handoff();
+  expect(await liar.refusal(begin, end)).toBe("CHECKPOINT_INVALID");
+  await expectUntouched(set);
 });
 
 type Forge = (

@@ -78,6 +78,8 @@ export class StoryPlace implements TargetHost {
   staged: VerifiedHandoff | undefined;
   readonly replicas: VerifiedHandoff[] = [];
   readonly left: VerifiedHandoff[] = [];
+  admitted = 0;
+  /** Admitted, and not ended yet. */
   coming = 0;
   offers = 0;
   modulesTaken = 0;
@@ -144,6 +146,7 @@ export class StoryPlace implements TargetHost {
       this.knobs.busy--;
       throw new ClassifiedFault("retriable", { code: "TARGET_BUSY", hostId: this.hostId });
     }
+    this.admitted++;
     this.coming++;
     return new StoryArrival(this, !this.modules.has(offer.moduleDigest));
   }

@@ -202,7 +202,7 @@ describe("a target that does not take it", () => {
     expect(first.failures.every(({ fault }) => ["DEADLINE_EXCEEDED", "TARGET_BUSY"].includes(fault.code))).toBe(true);
     b.knobs.beforeAdmitted = async () => {};
     gate.resolve();
-    await waitFor(() => b.coming === 0, { what: "the end of what was given up" });
+    await waitFor(() => b.admitted > 0 && b.coming === 0, { what: "the end of what was given up" });
     expect((await move(a, only(b))).done?.hostId).toBe(b.hostId);
     expectOneOwner(setting, "1");
   });
