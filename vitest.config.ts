@@ -31,8 +31,6 @@ export default defineConfig({
           testTimeout: 90_000,
           hookTimeout: 60_000,
           fileParallelism: false,
-          // Processes on a shared machine can be starved for longer than a short lease; what fails twice is a failure.
-          retry: 1,
         },
       },
     ],
