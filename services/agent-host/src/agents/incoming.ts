@@ -10,23 +10,22 @@ import { type AuthorityRecord, compareCheckpoints, type SignedBytes } from "@god
 import { ClassifiedFault } from "@godwit/common/retry";
 import { digestOf, refOf } from "@godwit/lineage";
 import type { OfferFrame } from "@godwit/migration";
-import type { AgentInstance, CompiledModule, Sandbox } from "@godwit/sandbox";
+import type { AgentInstance, CompiledModule } from "@godwit/sandbox";
 import type { Logger } from "pino";
 import type { ClaimResult, HostFacts, IncomingAgent, TargetHost } from "../migration/ports.ts";
 import type { VerifiedHandoff } from "../migration/verify-handoff.ts";
 import type { Authority, HeldSession } from "../registry/ports.ts";
-import type { SessionKeeper } from "../registry/session-keeper.ts";
 import type { DataDirectory, JournalEntry } from "../storage/index.ts";
 import type { Roster } from "./roster.ts";
-import type { AgentIdentity } from "./supervisor-parts.ts";
+import type { AgentIdentity, AgentSandbox, HostSession } from "./supervisor-parts.ts";
 import type { Tenancy } from "./tenancy.ts";
 
 export interface IncomingParts {
   readonly roster: Roster;
   readonly storage: DataDirectory;
-  readonly sandbox: Sandbox;
+  readonly sandbox: AgentSandbox;
   readonly authority: Authority;
-  readonly keeper: SessionKeeper;
+  readonly keeper: HostSession;
   readonly logger: Logger;
   readonly facts: () => HostFacts;
 }

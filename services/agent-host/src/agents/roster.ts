@@ -15,22 +15,20 @@ import {
   declaredCapabilities,
   missingCapabilities,
   parseManifest,
-  type Sandbox,
 } from "@godwit/sandbox";
 import type { Logger } from "pino";
 import type { Authority } from "../registry/ports.ts";
-import type { SessionKeeper } from "../registry/session-keeper.ts";
 import type { DataDirectory, JournalEntry, StoredAgent } from "../storage/index.ts";
 import { LogBook } from "./log-book.ts";
 import { Supervisor } from "./supervisor.ts";
-import type { AgentIdentity, SupervisorRules, TickOutcome } from "./supervisor-parts.ts";
+import type { AgentIdentity, AgentSandbox, HostSession, SupervisorRules, TickOutcome } from "./supervisor-parts.ts";
 import { Tenancy } from "./tenancy.ts";
 
 export interface RosterParts {
   readonly authority: Authority;
-  readonly keeper: SessionKeeper;
+  readonly keeper: HostSession;
   readonly storage: DataDirectory;
-  readonly sandbox: Sandbox;
+  readonly sandbox: AgentSandbox;
   readonly signer: Signer;
   readonly clock: Clock;
   readonly random: Random;

@@ -43,11 +43,20 @@ export const defaultSupervisorRules: SupervisorRules = {
   maxRetryMs: 5_000,
 };
 
+/** What agents need of a sandbox: a port, so that tests and the simulator bring their own. */
+export type AgentSandbox = Pick<Sandbox, "compile" | "start">;
+
+/** What agents need of the host's session: a port, like the sandbox. */
+export type HostSession = Pick<
+  SessionKeeper,
+  "current" | "lease" | "generation" | "trouble" | "reading" | "on" | "closeEarlier"
+>;
+
 export interface SupervisorParts {
   readonly tenancy: Tenancy;
-  readonly keeper: SessionKeeper;
+  readonly keeper: HostSession;
   readonly storage: DataDirectory;
-  readonly sandbox: Sandbox;
+  readonly sandbox: AgentSandbox;
   readonly signer: Signer;
   readonly hostId: string;
   readonly logs: LogBook;

@@ -29,14 +29,14 @@ import {
 import { type Checkpoint, issueToken, type Origin, refOf, type Signer } from "@godwit/lineage";
 import type { Logger } from "pino";
 import type { Answer, Authority, HeldSession } from "../registry/ports.ts";
-import type { SessionKeeper } from "../registry/session-keeper.ts";
 import type { DataDirectory, JournalEntry } from "../storage/index.ts";
 import { judge, type Verdict } from "./judge.ts";
+import type { HostSession } from "./supervisor-parts.ts";
 
 export interface TenancyParts {
   readonly agentId: string;
   readonly authority: Authority;
-  readonly keeper: SessionKeeper;
+  readonly keeper: HostSession;
   readonly storage: DataDirectory;
   readonly signer: Signer;
   readonly logger: Logger;
@@ -81,7 +81,7 @@ export class Tenancy {
     this.#rules = rules;
     this.#journal = journal;
     const relinquished = parts.storage.agent(parts.agentId)?.newestRelinquished;
-    this.#tenure = { ...untrusted, relinquished } as Tenure;
+    this.#tenure = { ...untrusted, relinquished };
   }
 
   get tenure(): Tenure {
