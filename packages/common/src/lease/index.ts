@@ -20,6 +20,22 @@ export {
 export { compareTerms, type Epoch, formatTerm, sameTerm, supersedes, type Term } from "./epoch.ts";
 export { type Standing, standing } from "./lineage-walk.ts";
 export {
+  decideMark,
+  isNewest,
+  type MarkDecision,
+  type MarkFacts,
+  type QuarantineLook,
+  type QuarantineRules,
+  type QuarantineWatch,
+  rememberMark,
+  type SeenMark,
+  type StoredMark,
+  type StoreLoss,
+  type StoreMark,
+  watchQuarantine,
+  withoutQuarantine,
+} from "./mark.ts";
+export {
   type AuthorityRecord,
   type AuthorityState,
   type Base,
