@@ -1,5 +1,7 @@
 import { systemClock } from "@godwit/common/clock";
 import { ChannelCredentials, Client, connectivityState } from "@grpc/grpc-js";
+import type { RpcCall, RpcChannel } from "./client.ts";
+import { single, stream } from "./grpc-call.ts";
 import { DEFAULT_MAX_MESSAGE_BYTES } from "./server.ts";
 
 export interface ChannelRules {
@@ -34,7 +36,7 @@ const CONNECT_WITHIN_MS = 3_000;
  * system does, which is minutes, and does not notice that the network is back, by another way perhaps. So the attempt
  * is thrown away when calls have waited for it long enough. Nothing was sent on it, so nothing is sent twice.
  */
-export class GrpcChannel {
+export class GrpcChannel implements RpcChannel {
   readonly target: string;
   readonly timeoutMs: number;
   readonly #rules: ChannelRules;
@@ -50,7 +52,15 @@ export class GrpcChannel {
     this.#client = this.#connect();
   }
 
-  /** For the clients of this package: what a call is started on, now. */
+  single(call: RpcCall): Promise<object> {
+    return single(this, call);
+  }
+
+  stream(call: RpcCall): AsyncIterable<object> {
+    return stream(this, call);
+  }
+
+  /** For the calls of this package: what a call is started on, now. */
   clientForCall(): Client {
     const nowMs = systemClock.monotonicMs();
     if (this.#closed || this.#client.getChannel().getConnectivityState(false) === connectivityState.READY) {

@@ -23,5 +23,13 @@ export function createLogger({ service, level }: LoggerRules, destination?: Dest
     formatters: { level: (label: string) => ({ level: label }) },
     serializers: { err: stdSerializers.errWithCause },
   };
-  return destination === undefined ? pino(rules) : pino(rules, destination);
+  return pino(rules, destination ?? standardOutput());
+}
+
+/**
+ * Synchronous, which pino's own default is not: that one has a write under way in another thread while the process ends, so
+ * that the last lines come in the wrong order, or after a crash not at all.
+ */
+function standardOutput(): DestinationStream {
+  return pino.destination({ dest: 1, sync: true });
 }

@@ -25,6 +25,9 @@ const fixture = defineService({
     readiness.add("signal", () => (ready ? undefined : "waits for SIGUSR2"));
     const working = new AbortController();
     const work = async () => {
+      // Two, so that one of them still waits when the other is being written.
+      logger.info("work is looked for");
+      logger.info("work begins");
       for (;;) {
         crashPoints.reach("work.before");
         await clock.sleep(options.workEveryMs, working.signal);

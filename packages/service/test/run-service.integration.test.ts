@@ -49,7 +49,7 @@ class Fixture {
   }
 
   async until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-    const signal = AbortSignal.timeout(10_000);
+    const signal = AbortSignal.timeout(40_000);
     while (!(await Promise.resolve(holds()).catch(() => false))) {
       if (signal.aborted) throw new Error(`${what}\n${this.stdout}\n${this.stderr}`);
       await systemClock.sleep(10, signal);
@@ -61,7 +61,7 @@ class Fixture {
   }
 
   get(path: string, init: RequestInit = {}): Promise<Response> {
-    return fetch(this.ops + path, { signal: AbortSignal.timeout(5_000), ...init });
+    return fetch(this.ops + path, { signal: AbortSignal.timeout(40_000), ...init });
   }
 
   post(path: string, body: unknown): Promise<Response> {
@@ -217,6 +217,12 @@ describe("ops HTTP", () => {
     expect(await fixture.exited).toEqual({ code: null, signal: "SIGKILL" });
     expect(fixture.stderr).toBe("crash point work.after reached (2): crash\n");
     expect(fixture.lines().map(({ msg }) => msg)).not.toContain("work ended");
+  });
+
+  test("what was logged before a crash is in the log, to the last line", async () => {
+    const fixture = await run(["--allow-crash-points"], { GODWIT_CRASH_AT: "work.before" });
+    expect(await fixture.exited).toEqual({ code: null, signal: "SIGKILL" });
+    expect(fixture.lines().slice(-2)).toMatchObject([{ msg: "work is looked for" }, { msg: "work begins" }]);
   });
 
   test("a point can be armed from the start, and may freeze instead", async () => {
