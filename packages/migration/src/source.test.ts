@@ -275,6 +275,7 @@ const answers: Readonly<Partial<Record<SourceCommand["kind"], readonly SourceEve
     { kind: "resolved", resolution: { kind: "moved", hostId: "target", ...recovered } },
     { kind: "resolved", resolution: { kind: "moved", hostId: "other", ...recovered } },
     { kind: "resolved", resolution: { kind: "gone" } },
+    { kind: "resolved", resolution: { kind: "unresolved" } },
   ],
   retire: [{ kind: "retired" }],
 };

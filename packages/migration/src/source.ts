@@ -32,7 +32,9 @@ export type SourceOutcome =
   /** Another host than the target has it. */
   | ({ readonly kind: "taken"; readonly hostId: string; readonly failure: Failure } & Term)
   /** It runs nowhere: terminated, or released. */
-  | { readonly kind: "gone"; readonly failure: Failure };
+  | { readonly kind: "gone"; readonly failure: Failure }
+  /** This host stopped before the registry had said who has it; the journal has what the next start asks about. */
+  | { readonly kind: "unresolved"; readonly failure: Failure };
 
 export type SourcePhase =
   | { readonly kind: "connecting" }
@@ -65,7 +67,8 @@ export type OwnerAnswer =
 export type Resolution =
   | ({ readonly kind: "recovered" } & Term)
   | ({ readonly kind: "moved"; readonly hostId: string } & Term)
-  | { readonly kind: "gone" };
+  | { readonly kind: "gone" }
+  | { readonly kind: "unresolved" };
 
 export type SourceEvent =
   // Answers to commands.
@@ -303,7 +306,8 @@ function resolved(plan: SourcePlan, trouble: Trouble, resolution: Resolution): S
       return retire(plan, hostId, outcome, { era, major });
     }
     case "gone":
-      return end(plan, { kind: "gone", failure: trouble.failure });
+    case "unresolved":
+      return end(plan, { kind: resolution.kind, failure: trouble.failure });
   }
 }
 

@@ -5,6 +5,7 @@ import type { Clock } from "@godwit/common/clock";
 import type { SignedBytes } from "@godwit/common/lease";
 import type { Logger } from "pino";
 import type { Authority, SessionView } from "../registry/ports.ts";
+import { causeFields } from "./cause-fields.ts";
 
 export interface AnnouncementsParts {
   readonly authority: Authority;
@@ -68,7 +69,7 @@ export class Announcements {
       return true;
     } catch (cause) {
       for (const agentId of batch) this.#changed.add(agentId);
-      this.#parts.logger.debug({ err: cause }, "announcement not answered, sent again");
+      this.#parts.logger.debug(causeFields(cause), "announcement not answered, sent again");
       return false;
     }
   }

@@ -4,6 +4,7 @@ import type { Clock, Random } from "@godwit/common/clock";
 import type { AuthorityRecord } from "@godwit/common/lease";
 import type { Logger } from "pino";
 import type { Authority, HeldSession, SessionView } from "../registry/ports.ts";
+import { causeFields } from "./cause-fields.ts";
 
 export interface OffersParts {
   readonly authority: Authority;
@@ -51,7 +52,7 @@ export class Offers {
         this.#parts.onOffer(record);
       }
     } catch (cause) {
-      if (!signal.aborted) this.#parts.logger.debug({ err: cause }, "offers interrupted, listening again");
+      if (!signal.aborted) this.#parts.logger.debug(causeFields(cause), "offers interrupted, listening again");
     }
   }
 }

@@ -13,9 +13,12 @@ import type { Doubt, RetiredReason, Tenure } from "@godwit/common/lease";
 import { type Checkpoint, encodeReceipt, refOf } from "@godwit/lineage";
 import type { AgentInstance } from "@godwit/sandbox";
 import { Alarm, asleep } from "./alarm.ts";
+import { causeFields } from "./cause-fields.ts";
 import { nextCheckpoint } from "./checkpoints.ts";
 import { Exclusive } from "./exclusive.ts";
+import { instantiate } from "./instantiate.ts";
 import { charge, exhaust, type Purse } from "./purse.ts";
+import { type Shown, shownOnDisk } from "./shown.ts";
 import {
   type AgentIdentity,
   explainWaiting,
@@ -44,6 +47,8 @@ export class Supervisor {
   #purse: Purse = { budget: 0n, remainder: 0n, receipts: [] };
   #walletReceipts: readonly Uint8Array[] = [];
   #latest: Checkpoint | undefined;
+  /** Since the last time that an instance stood; for people only. */
+  #onDisk: Shown | undefined;
   /** Committed, and not told to registry and holders yet. */
   #untold: Checkpoint | undefined;
   #checkpointAtMs = 0;
@@ -74,6 +79,12 @@ export class Supervisor {
   }
   get budget(): bigint {
     return this.#purse.budget;
+  }
+  /** For people: what it ticks from, and what the disk has while it stands at nothing that was granted. */
+  get shown(): Shown {
+    if (this.#instance === undefined && this.#onDisk !== undefined) return this.#onDisk;
+    const { tick, budget, latest } = this;
+    return { tick, budget, stateBytes: BigInt(this.#state.length), checkpoint: latest && refOf(latest) };
   }
   get state(): Uint8Array {
     return this.#state;
@@ -232,7 +243,7 @@ export class Supervisor {
         delayMs = await this.#turns.run(() => this.#turn(signal));
       } catch (cause) {
         if (signal.aborted) return;
-        this.#parts.logger.error({ agentId: this.identity.agentId, err: cause }, "turn failed");
+        this.#parts.logger.error({ agentId: this.identity.agentId, ...causeFields(cause) }, "turn failed");
         this.#reason = cause instanceof Error ? cause.message : String(cause);
         delayMs = this.#backOffMs();
       }
@@ -336,6 +347,7 @@ export class Supervisor {
   /** GA-4: one look at the registry. */
   async #settle(): Promise<number> {
     this.#dropInstance(); // EI-2
+    this.#onDisk ??= await shownOnDisk(this.#parts.storage, this.identity.agentId);
     const progress = await this.tenancy.settle();
     if (progress.kind === "granted") {
       this.#looks = 0;
@@ -366,25 +378,15 @@ export class Supervisor {
         reason: "the checkpoint that was granted is not in the data directory",
       });
     }
-    this.#stand(checkpoint, await this.#instantiate(checkpoint, signal));
+    this.#stand(checkpoint, await instantiate(this.#parts, this.identity, checkpoint, signal));
     this.#walletReceipts = (await storage.receipts(this.identity.agentId, checkpoint.digest)) ?? [];
     this.#parts.onStanding(this.identity.agentId, checkpoint);
-  }
-
-  async #instantiate(checkpoint: Checkpoint, signal: AbortSignal): Promise<AgentInstance> {
-    const { storage, sandbox } = this.#parts;
-    const { agentId, capabilities, manifest, moduleDigest } = this.identity;
-    const bytes = await storage.getBlob(moduleDigest);
-    if (bytes === undefined) throw new Fault({ code: "MODULE_INVALID", reason: "it is not in the data directory" });
-    const module = await sandbox.compile(bytes, capabilities);
-    const { maxMemoryBytes } = manifest.resourceLimits;
-    const limit = maxMemoryBytes === undefined ? {} : { memoryLimitBytes: maxMemoryBytes };
-    return await sandbox.start({ agentId, module, capabilities, ...limit, state: checkpoint.state, signal });
   }
 
   #stand(checkpoint: Checkpoint, instance: AgentInstance): void {
     this.#dropInstance();
     this.#instance = instance;
+    this.#onDisk = undefined;
     this.#latest = checkpoint;
     this.#untold = undefined;
     this.#state = checkpoint.state;
@@ -491,6 +493,6 @@ export class Supervisor {
   #dropInstance(): void {
     const instance = this.#instance;
     this.#instance = undefined;
-    void instance?.stop().catch((err: unknown) => this.#parts.logger.warn({ err }, "instance not ended"));
+    void instance?.stop().catch((err: unknown) => this.#parts.logger.warn(causeFields(err), "instance not ended"));
   }
 }

@@ -30,6 +30,7 @@ import { type Checkpoint, issueToken, type Origin, refOf, type Signer } from "@g
 import type { Logger } from "pino";
 import type { Answer, Authority, HeldSession } from "../registry/ports.ts";
 import type { DataDirectory, JournalEntry } from "../storage/index.ts";
+import { causeFields } from "./cause-fields.ts";
 import { judge, type Verdict } from "./judge.ts";
 import type { HostSession } from "./supervisor-parts.ts";
 
@@ -362,7 +363,7 @@ export class Tenancy {
       await this.#parts.keeper.closeEarlier(bootId);
       return { kind: "waiting", why: "earlier-session-not-void" };
     } catch (cause) {
-      this.#parts.logger.warn({ err: cause, bootId }, "earlier session not closed");
+      this.#parts.logger.warn({ ...causeFields(cause), bootId }, "earlier session not closed");
       return { kind: "waiting", why: "earlier-session-not-void" };
     }
   }
@@ -429,7 +430,8 @@ export class Tenancy {
 
   #notDone(answer: Exclude<Answer, { kind: "applied" }>): Progress {
     if (answer.kind === "refused") return { kind: "waiting", why: answer.code };
-    this.#parts.logger.info({ agentId: this.#parts.agentId, err: answer.cause }, "outcome unknown, asking again");
+    const { agentId, logger } = this.#parts;
+    logger.info({ agentId, ...causeFields(answer.cause) }, "outcome unknown, asking again");
     return { kind: "waiting", why: "unknown" };
   }
 

@@ -6,17 +6,17 @@ import type { StoredAgent } from "../storage/index.ts";
 
 /** An agent that this host runs, or would run. */
 export function statusOfRunning(supervisor: Supervisor, hostId: string, price: bigint): AgentStatus {
-  const { identity, tenancy, latest, outcome } = supervisor;
+  const { identity, tenancy, outcome, shown } = supervisor;
   const { tenure, ground } = tenancy;
   const status = create(AgentStatusSchema, {
     agentId: identity.agentId,
     name: identity.name,
     state: tenancy.journal.phase === "acquiring" ? "ACQUIRING" : tenure.kind,
     reason: supervisor.reason,
-    tick: supervisor.tick,
-    budget: supervisor.budget,
+    tick: shown.tick,
+    budget: shown.budget,
     pricePerSecond: price,
-    stateBytes: BigInt(supervisor.state.length),
+    stateBytes: shown.stateBytes,
     moduleDigest: Buffer.from(identity.moduleDigest, "hex"),
     lastOutcome: outcome.kind === "stopped" ? `stopped(${outcome.reason})` : outcome.kind,
     failedTicksInARow: supervisor.failures,
@@ -26,7 +26,7 @@ export function statusOfRunning(supervisor: Supervisor, hostId: string, price: b
     status.era = ground.era;
     status.major = ground.major;
   }
-  if (latest !== undefined) status.checkpoint = toProtoRef(refOf(latest));
+  if (shown.checkpoint !== undefined) status.checkpoint = toProtoRef(shown.checkpoint);
   return status;
 }
 

@@ -172,7 +172,7 @@ export class SourceAttempt {
         return;
       case "resolve":
         this.#onStep("resolving", "asking the registry who owns the agent");
-        this.#do(this.#resolve(), () => ({ kind: "resolved", resolution: { kind: "gone" } }));
+        this.#do(this.#resolve(), () => ({ kind: "resolved", resolution: { kind: "unresolved" } }));
         return;
       case "retire":
         if (this.#startedAtMs !== undefined) crashPoints.reach("source.after-started");
