@@ -115,14 +115,22 @@ function decodeResponse(
 class Feeding {
   error: unknown;
 
-  feed(requests: AsyncIterable<unknown> | Iterable<unknown>, call: ClientWritableStream<Buffer>, method: DescMethod): void {
+  feed(
+    requests: AsyncIterable<unknown> | Iterable<unknown>,
+    call: ClientWritableStream<Buffer>,
+    method: DescMethod,
+  ): void {
     this.#run(requests, call, method).catch((error: unknown) => {
       this.error = error;
       cancelSoon(call);
     });
   }
 
-  async #run(requests: AsyncIterable<unknown> | Iterable<unknown>, call: ClientWritableStream<Buffer>, method: DescMethod): Promise<void> {
+  async #run(
+    requests: AsyncIterable<unknown> | Iterable<unknown>,
+    call: ClientWritableStream<Buffer>,
+    method: DescMethod,
+  ): Promise<void> {
     let over = false;
     call.once("close", () => {
       over = true;

@@ -1,5 +1,6 @@
 import { defineService, type ServiceDefinition } from "@godwit/service";
-import { compose, type HostCrashPoint } from "./compose.ts";
+import type { HostCrashPoint } from "./assemble.ts";
+import { compose } from "./compose.ts";
 import { hostOptions } from "./config.ts";
 import { SOURCE_CRASH_POINTS, TARGET_CRASH_POINTS } from "./migration/crash-points.ts";
 

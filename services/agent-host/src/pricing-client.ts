@@ -3,13 +3,13 @@
 
 import { create, toBinary } from "@bufbuild/protobuf";
 import type { Clock } from "@godwit/common/clock";
-import { client, type GrpcChannel, type ServiceClient } from "@godwit/grpc";
+import { client, type RpcChannel, type ServiceClient } from "@godwit/grpc";
 import { type Signer, seal } from "@godwit/lineage";
 import type { Price } from "@godwit/migration";
 import { PriceStatementSchema, PricingService } from "@godwit/proto/godwit/pricing/v1/pricing";
 
 export interface PricingClientParts {
-  readonly channel: GrpcChannel;
+  readonly channel: RpcChannel;
   readonly signer: Signer;
   readonly clock: Clock;
 }

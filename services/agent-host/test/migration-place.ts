@@ -1,7 +1,7 @@
 // Hosts that hand a story's agent to one another over real connections, for tests.
 
 import { randomUUID } from "node:crypto";
-import { systemClock, systemRandom } from "@godwit/common/clock";
+import { systemClock, systemEntropy, systemRandom } from "@godwit/common/clock";
 import { Fault } from "@godwit/common/fault";
 import type { AuthorityRecord, SignedBytes } from "@godwit/common/lease";
 import { ClassifiedFault, type Failure, RetryBudget, type RetryPolicy } from "@godwit/common/retry";
@@ -98,6 +98,7 @@ export class StoryPlace implements TargetHost {
         ...shared,
         opener: node,
         directory: place.directory(this),
+        entropy: systemEntropy,
         retryBudget: new RetryBudget(),
         hostId: host.hostId,
       },

@@ -1,8 +1,7 @@
 // Tells the registry the newest checkpoint of each agent that this host runs, many in one call. Only the newest of an agent
 // matters; one whose answer was lost is sent again unless a newer one came.
 
-import { randomUUID } from "node:crypto";
-import type { Clock } from "@godwit/common/clock";
+import type { Clock, Entropy } from "@godwit/common/clock";
 import type { Term } from "@godwit/common/lease";
 import { type Checkpoint, refOf } from "@godwit/lineage";
 import type { Logger } from "pino";
@@ -12,6 +11,7 @@ export interface HeadReportsParts {
   readonly authority: Authority;
   readonly session: SessionView;
   readonly clock: Clock;
+  readonly entropy: Entropy;
   readonly logger: Logger;
   readonly onAnswer: (agentId: string, term: Term, answer: Answer) => void;
 }
@@ -62,7 +62,14 @@ export class HeadReports {
       session,
       batch.map(([agentId, checkpoint]) => {
         const { era, major } = ownTerm(checkpoint);
-        return { commandId: randomUUID(), agentId, era, major, ref: refOf(checkpoint), head: checkpoint.signed };
+        return {
+          commandId: this.#parts.entropy.uuid(),
+          agentId,
+          era,
+          major,
+          ref: refOf(checkpoint),
+          head: checkpoint.signed,
+        };
       }),
     );
     let done = true;

@@ -4,7 +4,7 @@
 // GH-4  Until `claim` is granted nothing is written but the module, which changes no agent, and the staging area.
 // GH-5  "claiming" is in the journal together with what was staged, so a restart finds both or neither.
 
-import { randomUUID } from "node:crypto";
+import type { Entropy } from "@godwit/common/clock";
 import { Fault } from "@godwit/common/fault";
 import { type AuthorityRecord, compareCheckpoints, type SignedBytes } from "@godwit/common/lease";
 import { ClassifiedFault } from "@godwit/common/retry";
@@ -26,6 +26,7 @@ export interface IncomingParts {
   readonly sandbox: AgentSandbox;
   readonly authority: Authority;
   readonly keeper: HostSession;
+  readonly entropy: Entropy;
   readonly logger: Logger;
   readonly facts: () => HostFacts;
 }
@@ -135,7 +136,7 @@ class Arrival implements IncomingAgent {
       throw new Fault({ code: "STALE_CHECKPOINT", agentId });
     }
     const { handoffId, sourceHostId, signedToken, checkpoint, receipts, spine, token } = handoff;
-    const commandId = randomUUID();
+    const commandId = this.#parts.entropy.uuid();
     const journal: JournalEntry = {
       phase: "claiming",
       bootId: session.id.bootId,

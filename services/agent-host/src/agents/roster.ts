@@ -4,8 +4,7 @@
 //       through the registry first.
 // §8    What is held and not run is announced; an offer of the registry makes a holder recover.
 
-import { randomBytes, randomUUID } from "node:crypto";
-import type { Clock, Random } from "@godwit/common/clock";
+import type { Clock, Entropy, Random } from "@godwit/common/clock";
 import { Fault } from "@godwit/common/fault";
 import { MAX_MICROCENTS } from "@godwit/common/money";
 import { type Checkpoint, createGenesis, digestOf, type Signer, writeCheckpoint } from "@godwit/lineage";
@@ -21,7 +20,7 @@ import type { Authority } from "../registry/ports.ts";
 import type { DataDirectory, JournalEntry, StoredAgent } from "../storage/index.ts";
 import { LogBook } from "./log-book.ts";
 import { Supervisor } from "./supervisor.ts";
-import type { AgentIdentity, AgentSandbox, HostSession, SupervisorRules, TickOutcome } from "./supervisor-parts.ts";
+import type { AgentIdentity, AgentSandbox, EndedTick, HostSession, SupervisorRules } from "./supervisor-parts.ts";
 import { Tenancy } from "./tenancy.ts";
 
 export interface RosterParts {
@@ -32,6 +31,7 @@ export interface RosterParts {
   readonly signer: Signer;
   readonly clock: Clock;
   readonly random: Random;
+  readonly entropy: Entropy;
   readonly logger: Logger;
   readonly price: () => bigint;
   /** A running agent has a new checkpoint: it is reported and replicated. */
@@ -42,7 +42,7 @@ export interface RosterParts {
   readonly onLeft: (agentId: string) => void;
   /** What is held and not run changed: it is announced. */
   readonly onHeldChanged: (agentId: string) => void;
-  readonly onTick: (outcome: TickOutcome["kind"], elapsedNs: bigint | undefined) => void;
+  readonly onTick: (ended: EndedTick) => void;
 }
 
 export interface RosterRules {
@@ -163,7 +163,7 @@ export class Roster {
       moduleDigest: identity.moduleDigest,
       manifestDigest: identity.manifestDigest,
       incarnation: session.incarnation,
-      nonce: randomBytes(16),
+      nonce: this.#parts.entropy.bytes(16),
       recoveryPolicy: identity.manifest.recoveryPolicy,
       name: spec.name,
     });
@@ -197,7 +197,7 @@ export class Roster {
       agentId,
       agent: { name: spec.name, moduleDigest: identity.moduleDigest, manifestDigest: identity.manifestDigest },
       checkpoint: first,
-      journal: { phase: "acquiring", commandId: randomUUID(), bootId: session.id.bootId },
+      journal: { phase: "acquiring", commandId: this.#parts.entropy.uuid(), bootId: session.id.bootId },
     });
     const agent = this.#stored(agentId);
     await this.#supervise(agent);
@@ -253,9 +253,9 @@ export class Roster {
 
   /** A tenancy for an agent that is about to come in; nothing runs yet. */
   tenancy(agentId: string, journal: JournalEntry): Tenancy {
-    const { authority, keeper, storage, signer, logger } = this.#parts;
+    const { authority, keeper, storage, signer, entropy, logger } = this.#parts;
     return new Tenancy(
-      { agentId, authority, keeper, storage, signer, logger },
+      { agentId, authority, keeper, storage, signer, entropy, logger },
       { trustDataLock: this.#rules.trustDataLock },
       journal,
     );

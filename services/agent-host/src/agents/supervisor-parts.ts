@@ -24,6 +24,18 @@ export type TickOutcome =
   | { readonly kind: "normal" | "more-work" | "discarded" | "recovering" }
   | { readonly kind: "stopped"; readonly reason: string };
 
+/** A turn of an agent that ended, as metrics and checkers hear of it. */
+export interface EndedTick {
+  readonly agentId: string;
+  readonly outcome: TickOutcome["kind"];
+  /** Where the agent stands now: under `normal` and `more-work` the tick that was committed. */
+  readonly era: bigint;
+  readonly major: bigint;
+  readonly tick: bigint;
+  /** Undefined when nothing ran. */
+  readonly elapsedNs: bigint | undefined;
+}
+
 export interface SupervisorRules {
   readonly tickEveryMs: number;
   readonly moreWorkEveryMs: number;
@@ -68,7 +80,7 @@ export interface SupervisorParts {
   readonly onCommitted: (agentId: string, checkpoint: Checkpoint) => void;
   /** It goes on from this checkpoint, which may have been another host's. */
   readonly onStanding: (agentId: string, checkpoint: Checkpoint) => void;
-  readonly onTick: (outcome: TickOutcome["kind"], elapsedNs: bigint | undefined) => void;
+  readonly onTick: (ended: EndedTick) => void;
   /** It ended here: retired, terminated, or released. */
   readonly onEnded: (agentId: string) => void;
 }

@@ -478,7 +478,9 @@ export class Supervisor {
 
   #ended(outcome: TickOutcome, elapsedNs: bigint | undefined): void {
     this.#outcome = outcome;
-    this.#parts.onTick(outcome.kind, elapsedNs);
+    const { era = 0n, major = 0n } = this.tenancy.ground ?? {};
+    const { agentId } = this.identity;
+    this.#parts.onTick({ agentId, outcome: outcome.kind, era, major, tick: this.#tick, elapsedNs });
   }
 
   #log(origin: "agent" | "host", line: string): void {

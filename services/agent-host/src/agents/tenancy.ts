@@ -8,7 +8,7 @@
 // GH-1  "relinquished" is in the journal, durable, before the token leaves; a revert is answered before anything ticks.
 // §4    What was sent is in the journal before it is sent, so that a lost answer or a crash can be taken up.
 
-import { randomUUID } from "node:crypto";
+import type { Entropy } from "@godwit/common/clock";
 import {
   type AuthorityRecord,
   type CheckpointRef,
@@ -40,6 +40,7 @@ export interface TenancyParts {
   readonly keeper: HostSession;
   readonly storage: DataDirectory;
   readonly signer: Signer;
+  readonly entropy: Entropy;
   readonly logger: Logger;
 }
 
@@ -167,7 +168,7 @@ export class Tenancy {
     if (checkpoint === undefined) return false;
     const { era, major, base } = ground;
     const [answer] = await authority.reportHeads(session, [
-      { commandId: randomUUID(), agentId, era, major, ref: base, head: checkpoint.signed },
+      { commandId: this.#parts.entropy.uuid(), agentId, era, major, ref: base, head: checkpoint.signed },
     ]);
     if (answer?.kind === "refused") this.doubt("lost-grant");
     if (answer?.kind !== "applied") return false;
@@ -282,7 +283,7 @@ export class Tenancy {
     const journal = this.#journal;
     if (journal.phase !== "claiming") return { kind: "waiting", why: "no claim is open" };
     // A new session makes a new command; the same session repeats the one that it sent (GH-4).
-    const commandId = journal.bootId === session.id.bootId ? journal.commandId : randomUUID();
+    const commandId = journal.bootId === session.id.bootId ? journal.commandId : this.#parts.entropy.uuid();
     await this.#write({ ...journal, bootId: session.id.bootId, commandId });
     const { authority, agentId } = this.#parts;
     const answer = await authority.claim(session, { commandId, agentId }, journal.token);
@@ -298,7 +299,7 @@ export class Tenancy {
     const ref = refs.find((held) => standing(record.bases, record.head, held) !== "orphan");
     const head = ref && (await storage.checkpoint(agentId, ref.digest));
     if (head === undefined) return { kind: "waiting", why: "no-checkpoint" };
-    const commandId = randomUUID();
+    const commandId = this.#parts.entropy.uuid();
     await this.#write({ phase: "recovering", bootId: session.id.bootId, commandId, base: refOf(head) });
     const answer = await authority.recover(session, { commandId, agentId, revision: record.revision }, head.signed);
     if (answer.kind === "applied") return await this.#takeUp(session, answer.record);
@@ -310,7 +311,7 @@ export class Tenancy {
     const journal = this.#journal;
     if (journal.phase !== "giving-up") return { kind: "waiting", why: "nothing was given up" };
     const head = await this.#parts.storage.latestCheckpoint(this.#parts.agentId);
-    const commandId = journal.bootId === session.id.bootId ? journal.commandId : randomUUID();
+    const commandId = journal.bootId === session.id.bootId ? journal.commandId : this.#parts.entropy.uuid();
     this.#revision = record.revision;
     const answer = await this.#sendGiveUp(session, { ...journal, commandId }, head);
     return answer.kind === "applied" ? await this.#gaveUp(answer.record) : this.#notDone(answer);
@@ -326,7 +327,7 @@ export class Tenancy {
     const entry = {
       phase: "giving-up",
       bootId: session.id.bootId,
-      commandId: randomUUID(),
+      commandId: this.#parts.entropy.uuid(),
       era,
       major,
       grant,
@@ -436,7 +437,7 @@ export class Tenancy {
   }
 
   #commandIdOf(phase: "acquiring"): string {
-    return this.#journal.phase === phase ? this.#journal.commandId : randomUUID();
+    return this.#journal.phase === phase ? this.#journal.commandId : this.#parts.entropy.uuid();
   }
 
   #ownerEntry(session: HeldSession, { era, major, grant, base }: Ground): JournalEntry {
@@ -452,7 +453,7 @@ export class Tenancy {
   }
 
   #command(): { commandId: string; agentId: string; revision: bigint } {
-    return { commandId: randomUUID(), agentId: this.#parts.agentId, revision: this.#revision };
+    return { commandId: this.#parts.entropy.uuid(), agentId: this.#parts.agentId, revision: this.#revision };
   }
 
   #granted(): Ground {

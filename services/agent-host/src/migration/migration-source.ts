@@ -4,8 +4,7 @@
 // FS-3  One migration of an agent at a time.
 // GH-6  Every wait ends at once when the caller goes; the deadline bounds them all.
 
-import { randomUUID } from "node:crypto";
-import { type Random, withDeadline } from "@godwit/common/clock";
+import { type Entropy, type Random, withDeadline } from "@godwit/common/clock";
 import { Fault, type FaultDetail, faultMessage, isFault } from "@godwit/common/fault";
 import { type Failure, failureOf, type RetryBudget, type RetryPolicy } from "@godwit/common/retry";
 import {
@@ -54,6 +53,7 @@ export type MigrationEvent = { readonly atMs: number } & (
 
 export interface MigrationSourceParts extends AttemptParts {
   readonly random: Random;
+  readonly entropy: Entropy;
   readonly retryBudget: RetryBudget;
   readonly hostId: string;
 }
@@ -244,7 +244,7 @@ class Campaign {
       this.#attempt = new SourceAttempt(this.#parts, this.#timeouts, {
         agent: this.#agent,
         description,
-        plan: { handoffId: randomUUID(), agentId, targetHostId: hostId, era, major, maxPricePerSecond },
+        plan: { handoffId: this.#parts.entropy.uuid(), agentId, targetHostId: hostId, era, major, maxPricePerSecond },
         onStep: (step, note) => this.#tell({ ...at(), kind: "step", step, note }),
       });
       outcome = await this.#attempt.run();

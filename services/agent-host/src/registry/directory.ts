@@ -2,7 +2,7 @@
 
 import type { Clock } from "@godwit/common/clock";
 import { isFault } from "@godwit/common/fault";
-import { client, type GrpcChannel, type ServiceClient } from "@godwit/grpc";
+import { client, type RpcChannel, type ServiceClient } from "@godwit/grpc";
 import { DirectoryService, type Host, Outcome } from "@godwit/proto/godwit/registry/v1/directory";
 import type { Logger } from "pino";
 import { caller } from "./grpc-authority.ts";
@@ -41,7 +41,7 @@ export interface CandidateQuery {
 }
 
 export interface DirectoryParts {
-  readonly channel: GrpcChannel;
+  readonly channel: RpcChannel;
   readonly session: SessionView;
   readonly clock: Clock;
   readonly logger: Logger;

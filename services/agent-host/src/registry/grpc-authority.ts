@@ -3,7 +3,7 @@
 
 import { isFault } from "@godwit/common/fault";
 import type { AuthorityRecord } from "@godwit/common/lease";
-import type { GrpcChannel, ServiceClient } from "@godwit/grpc";
+import type { RpcChannel, ServiceClient } from "@godwit/grpc";
 import { client } from "@godwit/grpc";
 import {
   AuthorityService,
@@ -16,7 +16,7 @@ import { reasonToWire, recordFromWire, refusalFromWire } from "./record-codec.ts
 export class GrpcAuthority implements Authority {
   readonly #calls: ServiceClient<typeof AuthorityService>;
 
-  constructor(channel: GrpcChannel) {
+  constructor(channel: RpcChannel) {
     this.#calls = client(channel, AuthorityService);
   }
 

@@ -1,7 +1,7 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Fault } from "@godwit/common/fault";
 import type { LeaseRules, SignedBytes } from "@godwit/common/lease";
-import { client, type GrpcChannel, type ServiceClient } from "@godwit/grpc";
+import { client, type RpcChannel, type ServiceClient } from "@godwit/grpc";
 import { fromProtoSigned, open, type Signer, seal, toProtoSigned } from "@godwit/lineage";
 import {
   MarkSchema,
@@ -16,7 +16,7 @@ import type { HeldSession, OpenedSession, RegistryDescription, Renewal, Sessions
 export class GrpcSessions implements Sessions {
   readonly #calls: ServiceClient<typeof SessionService>;
 
-  constructor(channel: GrpcChannel) {
+  constructor(channel: RpcChannel) {
     this.#calls = client(channel, SessionService);
   }
 

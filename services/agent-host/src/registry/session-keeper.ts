@@ -6,8 +6,7 @@
 // SL-6  Once `close_session` was sent nothing ticks under that session, whatever the answer.
 // GA-5  A boot id is in the data directory before the registry hears of it, so that a restarted host knows its own.
 
-import { randomUUID } from "node:crypto";
-import { type Clock, type Random, withDeadline } from "@godwit/common/clock";
+import { type Clock, type Entropy, type Random, withDeadline } from "@godwit/common/clock";
 import { Fault, isFault } from "@godwit/common/fault";
 import type { SignedBytes } from "@godwit/common/lease";
 import {
@@ -34,6 +33,7 @@ export interface SessionKeeperParts {
   readonly memory: SessionMemory;
   readonly clock: Clock;
   readonly random: Random;
+  readonly entropy: Entropy;
   readonly logger: Logger;
 }
 
@@ -167,7 +167,7 @@ export class SessionKeeper implements SessionView {
     if (!sameSigned(memory.newestMark(), registry.mark)) await memory.saveMark(registry.mark);
 
     // A boot id is never used twice: also a try whose answer was lost is followed by another one.
-    const bootId = randomUUID();
+    const bootId = this.#parts.entropy.uuid();
     await memory.recordSession(bootId);
     const opening = signOpening({
       hostId: this.#rules.hostId,
