@@ -46,6 +46,7 @@ export {
   type ReplicaTerminatedFrame,
 } from "./frames/replication-codec.ts";
 export { SpineAssembler, spineFrames } from "./frames/spine.ts";
+export { type JournalView, judge, type Reading, type Situation, type Verdict, type Wait } from "./judge.ts";
 export {
   type AwaitedOfTarget,
   isBeforeRelinquish,
