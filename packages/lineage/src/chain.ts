@@ -37,10 +37,14 @@ export interface LineageProblem {
   readonly detail: string;
 }
 
-export function forkProblems(own: readonly VerifiedHeader[]): readonly LineageProblem[] {
+/** `settled`: majors whose forks an operator has decided since (settled.ts). */
+export function forkProblems(
+  own: readonly VerifiedHeader[],
+  settled: ReadonlySet<string> = new Set(),
+): readonly LineageProblem[] {
   const problems: LineageProblem[] = [];
   for (const [a, b] of pairs(own)) {
-    if (sameTerm(a.ref, b.ref) && a.ref.tick === b.ref.tick) {
+    if (sameTerm(a.ref, b.ref) && a.ref.tick === b.ref.tick && !settled.has(formatTerm(a.ref))) {
       problems.push({ kind: "fork", detail: `there are both ${describeRef(a.ref)} and ${describeRef(b.ref)}` });
     }
   }
@@ -56,14 +60,18 @@ export function forkProblems(own: readonly VerifiedHeader[]): readonly LineagePr
 }
 
 /** What the checkpoints of each major say of it, orphans included. */
-export function termProblems(own: readonly VerifiedHeader[]): readonly LineageProblem[] {
+export function termProblems(
+  own: readonly VerifiedHeader[],
+  settled: ReadonlySet<string> = new Set(),
+): readonly LineageProblem[] {
   const problems: LineageProblem[] = [];
   const newest = new Map<string, VerifiedHeader>();
   for (const entry of own) newest.set(formatTerm(entry.ref), entry);
 
   for (const [a, b] of pairs(own)) {
     if (!sameTerm(a.ref, b.ref)) continue;
-    const disagreement = disagreementOf(a, b);
+    // The two branches of a fork were written side by side, so their renewals say nothing about each other.
+    const disagreement = settled.has(formatTerm(a.ref)) ? startsDiffer(a, b) : disagreementOf(a, b);
     if (disagreement !== undefined) {
       problems.push({ kind: "owners", detail: `${describeRef(a.ref)} and ${describeRef(b.ref)} ${disagreement}` });
     }
@@ -106,10 +114,16 @@ export function chainProblems(
 }
 
 function disagreementOf(a: VerifiedHeader, b: VerifiedHeader): string | undefined {
+  const startDiffers = startsDiffer(a, b);
+  if (startDiffers !== undefined || a.header.tick === 0n || b.header.tick === 0n) return startDiffers;
+  if (a.header.generation > b.header.generation) return "are of one session, whose renewals went back";
+  return undefined;
+}
+
+function startsDiffer(a: VerifiedHeader, b: VerifiedHeader): string | undefined {
   if (a.signerHostId !== b.signerHostId) return "are of one major and of two hosts";
   if (a.header.tick === 0n || b.header.tick === 0n) return undefined; // it has no grant: another session may acquire
   if (!sameSession(a.grant?.session, b.grant?.session)) return "are of one major and of two sessions";
-  if (a.header.generation > b.header.generation) return "are of one session, whose renewals went back";
   if (!sameStart(a.header, b.header)) return "do not agree on how their major started";
   return undefined;
 }

@@ -1,3 +1,4 @@
+export type { LineageOwner, Orphan, OrphanKind, ReceiptTotals, Rollback } from "./account.ts";
 export type { LineageProblem, LineageProblemKind } from "./chain.ts";
 export {
   type Checkpoint,
@@ -10,11 +11,23 @@ export {
   writeCheckpoint,
 } from "./checkpoint.ts";
 export { digestFromBytes, digestOf, digestToBytes, isDigest } from "./digest.ts";
+export {
+  checkDoubleSigning,
+  type DoubleSigning,
+  decodeEvidence,
+  type Evidence,
+  type EvidenceFlaw,
+  encodeEvidence,
+  evidenceOf,
+  findDoubleSignings,
+} from "./evidence.ts";
 export { createGenesis, type Genesis, type IdentifiedGenesis, MAX_GENESIS_BYTES, readGenesis } from "./genesis.ts";
 export { type Grant, issueGrant, MAX_GRANT_BYTES, readGrant } from "./grant.ts";
 export { type Header, MAX_HEADER_BYTES, type Origin, readHeader } from "./header.ts";
 export { MAX_RECEIPTS } from "./header-rules.ts";
+export type { HeadersFile } from "./headers-file.ts";
 export { hostIdOf, isHostId, publicKeyOfHost, type Signer, signerFromSeed } from "./keys.ts";
+export { decodeLineageFile, encodeLineageFile } from "./lineage-file.ts";
 export { fromProtoPolicy, toProtoPolicy } from "./policy.ts";
 export {
   fromProtoRef,
@@ -26,8 +39,9 @@ export {
 } from "./proto.ts";
 export { encodeReceipt, type Receipt, readReceipt } from "./receipt.ts";
 export { MAX_SEALED_BYTES, open, type SealKind, SIGNATURE_BYTES, seal } from "./seal.ts";
+export type { Fork } from "./settled.ts";
 export { issueTermination, MAX_TERMINATION_BYTES, readTermination, type Termination } from "./termination.ts";
 export { issueToken, MAX_TOKEN_BYTES, type RelinquishToken, readToken } from "./token.ts";
 export { type VerifiedHeader, verifyHeader } from "./verify-header.ts";
-export { type LineageOwner, type LineageReport, type ReceiptTotals, verifyLineage } from "./verify-lineage.ts";
+export { type LineageReport, type LineageVerdict, verifyLineage } from "./verify-lineage.ts";
 export { linkProblem, verifySpine } from "./verify-spine.ts";

@@ -6,45 +6,34 @@
 
 import { isFault } from "@godwit/common/fault";
 import { type CheckpointRef, compareCheckpoints, formatTerm, type SignedBytes } from "@godwit/common/lease";
-import type { Microcents } from "@godwit/common/money";
+import { type LineageOwner, type Orphan, orphansOf, ownersOf, type ReceiptTotals, sumReceipts } from "./account.ts";
 import { chainProblems, forkProblems, type LineageProblem, termProblems } from "./chain.ts";
 import { type IdentifiedGenesis, readGenesis } from "./genesis.ts";
-import type { Origin } from "./header.ts";
+import { type Fork, findForks, withoutGivenUp } from "./settled.ts";
 import { type VerifiedHeader, verifyHeader } from "./verify-header.ts";
 import { describeRef, linkProblem } from "./verify-spine.ts";
 
-/** One owner on the lineage, under one major. */
-export interface LineageOwner {
-  readonly era: bigint;
-  readonly major: bigint;
-  readonly hostId: string;
-  readonly origin: Origin;
-  /** The tick after its base; 0 for the creator. */
-  readonly firstTick: bigint;
-  /** The newest checkpoint of it that is held, or that the next owner started from. */
-  readonly lastTickSeen: bigint;
-  readonly rolledBackFromTick: bigint | undefined;
-}
-
-/** Sums over the receipts of the headers that are held. */
-export interface ReceiptTotals {
-  readonly count: number;
-  readonly elapsedNs: bigint;
-  readonly cost: Microcents;
-}
+/**
+ * `valid-with-remarks`: nothing is wrong with the lineage, but ticks were given up on the way, a store was lost, a fork
+ * was settled by force, or orphans are shown.
+ */
+export type LineageVerdict = "valid" | "valid-with-remarks" | "broken";
 
 export interface LineageReport {
   /** `undefined` when not one header verifies. */
   readonly agentId: string | undefined;
   /** No problems. */
   readonly ok: boolean;
+  readonly verdict: LineageVerdict;
   /** Oldest first. */
   readonly owners: readonly LineageOwner[];
   /** How many checkpoints on the lineage were verified. */
   readonly checkpoints: number;
   /** Between how many of them headers are missing. */
   readonly gaps: number;
-  readonly orphans: readonly CheckpointRef[];
+  readonly orphans: readonly Orphan[];
+  /** Ticks of which two checkpoints are held; those that are not settled are problems as well. */
+  readonly forks: readonly Fork[];
   readonly problems: readonly LineageProblem[];
   readonly receipts: ReceiptTotals;
   readonly head: CheckpointRef | undefined;
@@ -63,25 +52,40 @@ export function verifyLineage(headers: readonly SignedBytes[], registryPublicKey
     problems.push({ kind: "foreign", detail: `${held.length - own.length} headers are of other agents` });
   }
 
-  const { chain, spine, broken } = walk(own);
+  const walked = walk(own);
+  const { spine, broken } = walked;
+  const forks = findForks(own, walked.chain);
+  const settled = settledMajors(forks);
+  const chain = withoutGivenUp(walked.chain, spine, settled);
   if (broken !== undefined) problems.push({ kind: "broken-spine", detail: broken });
   const { gaps, problems: links } = chainProblems(chain, own);
-  problems.push(...forkProblems(own), ...termProblems(own), ...links);
+  problems.push(...forkProblems(own, settled), ...termProblems(own, settled), ...links);
 
-  const onChain = new Set(chain);
   const first = chain[0]?.header.genesis;
+  const orphans = orphansOf(own, chain, forks);
+  const owners = ownersOf(chain, orphans);
+  const remarkable =
+    orphans.length > 0 || forks.length > 0 || owners.some(({ rollback, afterStoreLoss }) => afterStoreLoss || rollback);
   return {
     agentId,
     ok: problems.length === 0,
-    owners: ownersOf(chain),
+    verdict: problems.length > 0 ? "broken" : remarkable ? "valid-with-remarks" : "valid",
+    owners,
     checkpoints: chain.length,
     gaps,
-    orphans: own.filter((entry) => !onChain.has(entry)).map(({ ref }) => ref),
+    orphans,
+    forks,
     problems,
     receipts: sumReceipts(chain),
     head: spine[0]?.ref,
     genesis: first && readGenesis(first),
   };
+}
+
+/** Majors in which every fork was left behind by a forced choice. */
+function settledMajors(forks: readonly Fork[]): ReadonlySet<string> {
+  const settled = forks.filter(({ settledBy }) => settledBy !== undefined);
+  return new Set(settled.map((fork) => formatTerm(fork)));
 }
 
 /** Those that verify by themselves, oldest first, each once. */
@@ -139,31 +143,4 @@ function walk(own: readonly VerifiedHeader[]): Walk {
     at = broken === undefined ? below : undefined;
   }
   return { chain: [...chain].sort((a, b) => compareCheckpoints(a.ref, b.ref)), spine, broken };
-}
-
-function ownersOf(chain: readonly VerifiedHeader[]): readonly LineageOwner[] {
-  const owners = new Map<string, LineageOwner>();
-  for (const { header, ref, signerHostId } of chain) {
-    const { era, major, origin, rolledBackFromTick, base } = header;
-    const known = owners.get(formatTerm(ref));
-    owners.set(formatTerm(ref), {
-      era,
-      major,
-      hostId: signerHostId,
-      origin,
-      firstTick: known?.firstTick ?? (base === undefined ? 0n : base.tick + 1n),
-      lastTickSeen: header.tick,
-      rolledBackFromTick,
-    });
-  }
-  return [...owners.values()];
-}
-
-function sumReceipts(chain: readonly VerifiedHeader[]): ReceiptTotals {
-  const receipts = chain.flatMap(({ header }) => header.receipts);
-  return {
-    count: receipts.length,
-    elapsedNs: receipts.reduce((sum, { elapsedNs }) => sum + elapsedNs, 0n),
-    cost: receipts.reduce((sum, { cost }) => sum + cost, 0n),
-  };
 }

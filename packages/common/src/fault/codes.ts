@@ -153,6 +153,7 @@ export const FAULTS = {
   // Things that are signed.
   CHECKPOINT_INVALID: code(why, (f) => `the checkpoint is not valid: ${f.reason}`),
   LINEAGE_INVALID: code(why, (f) => `the lineage does not verify: ${f.reason}`),
+  EVIDENCE_INVALID: code({ flaw: "string", reason: "string" }, (f) => `this proves nothing (${f.flaw}): ${f.reason}`),
   GRANT_INVALID: code(why, (f) => `the grant is not valid: ${f.reason}`),
   TOKEN_INVALID: code(why, (f) => `the relinquish token is not valid: ${f.reason}`),
   SIGNATURE_INVALID: code(
