@@ -22,6 +22,7 @@ interface WasmInstance {
 
 interface WebAssemblyApi {
   compile(bytes: Uint8Array): Promise<WasmModule>;
+  readonly Module: new (bytes: Uint8Array) => WasmModule;
   readonly Instance: new (module: WasmModule, imports: WasmImports) => WasmInstance;
 }
 
@@ -29,6 +30,11 @@ const api = (globalThis as unknown as { readonly WebAssembly: WebAssemblyApi }).
 
 export function compileWasm(bytes: Uint8Array): Promise<WasmModule> {
   return api.compile(bytes);
+}
+
+/** On this thread, before it returns. */
+export function compileWasmNow(bytes: Uint8Array): WasmModule {
+  return new api.Module(bytes);
 }
 
 export function instantiateWasm(module: WasmModule, imports: WasmImports): Readonly<Record<string, unknown>> {

@@ -1,5 +1,6 @@
 export { type Capability, capabilities, type HostcallName } from "./abi.ts";
 export type { AgentInstance, TickFailure, TickInput, TickResult } from "./agent.ts";
+export { compileWasmNow, type WasmModule } from "./engine.ts";
 export {
   type DeclaredCapability,
   declaredCapabilities,
@@ -12,6 +13,9 @@ export {
   type ResourceLimits,
 } from "./manifest.ts";
 export type { CompiledModule } from "./module/compiled.ts";
+export { type InlineParts, InlineThreads } from "./pool/inline-threads.ts";
 export type { WorkerLost } from "./pool/lane.ts";
+export type { ThreadPool } from "./pool/spares.ts";
 export { defaultSandboxRules, type SandboxRules } from "./rules.ts";
 export { Sandbox, type SandboxParts, type StartOptions } from "./sandbox.ts";
+export type { Machine } from "./worker/machine.ts";

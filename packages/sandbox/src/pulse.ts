@@ -23,22 +23,24 @@ const codes = { tick: 1n, call: 2n } as const;
 export class Pulse {
   readonly buffer: SharedArrayBuffer;
   readonly #word: BigInt64Array;
+  readonly #nowNs: () => bigint;
 
-  constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(8)) {
+  constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(8), nowNs: () => bigint = monotonicNs) {
     this.buffer = buffer;
+    this.#nowNs = nowNs;
     this.#word = new BigInt64Array(buffer);
   }
 
   /** Kind and time share a word, so that nobody reads the time of one call with the kind of another. */
   begin(kind: CallKind): bigint {
-    const sinceNs = monotonicNs();
+    const sinceNs = this.#nowNs();
     Atomics.store(this.#word, 0, (sinceNs << 2n) | codes[kind]);
     return sinceNs;
   }
 
   end(): bigint {
     Atomics.store(this.#word, 0, 0n);
-    return monotonicNs();
+    return this.#nowNs();
   }
 
   read(): Beat {

@@ -8,17 +8,23 @@ import type { Clock } from "@godwit/common/clock";
 import { Fault } from "@godwit/common/fault";
 import type { Capability } from "./abi.ts";
 import { Agent, type AgentInstance, type TickInput } from "./agent.ts";
+import type { WasmModule } from "./engine.ts";
+import type { WorkerLimits } from "./messages.ts";
 import { checkDeclared } from "./module/admit.ts";
 import { AdmittedModule, type CompiledModule, ModuleCache } from "./module/compiled.ts";
 import { ModuleRefused } from "./module/reader.ts";
 import { Lane, type WorkerLost } from "./pool/lane.ts";
-import { Spares } from "./pool/spares.ts";
+import { Spares, type ThreadPool } from "./pool/spares.ts";
 import { checkRules, type SandboxRules } from "./rules.ts";
 
 export interface SandboxParts {
   readonly clock: Clock;
   /** For logs and counters. */
   onWorkerLost?(lost: WorkerLost): void;
+  /** Where agents run; by default in worker threads. */
+  threads?(limits: WorkerLimits): ThreadPool;
+  /** Makes code of a module; by default in the background. */
+  compile?(bytes: Uint8Array): Promise<WasmModule>;
 }
 
 export interface StartOptions {
@@ -39,7 +45,7 @@ export class Sandbox {
   readonly #clock: Clock;
   readonly #rules: SandboxRules;
   readonly #modules: ModuleCache;
-  readonly #spares: Spares;
+  readonly #threads: ThreadPool;
   readonly #lanes: readonly Lane[];
   readonly #agents = new Set<Agent>();
   #handles = 0;
@@ -48,11 +54,12 @@ export class Sandbox {
   constructor(parts: SandboxParts, rules: SandboxRules) {
     this.#clock = parts.clock;
     this.#rules = checkRules(rules);
-    this.#modules = new ModuleCache(rules);
-    this.#spares = new Spares({ maxStateBytes: rules.maxStateBytes, maxLogBytes: rules.maxLogBytes });
+    this.#modules = new ModuleCache(rules, parts.compile);
+    const limits = { maxStateBytes: rules.maxStateBytes, maxLogBytes: rules.maxLogBytes };
+    this.#threads = parts.threads?.(limits) ?? new Spares(limits);
     const laneParts = {
       clock: parts.clock,
-      threads: this.#spares,
+      threads: this.#threads,
       onWorkerLost: (lost: WorkerLost) => parts.onWorkerLost?.(lost),
     };
     this.#lanes = Array.from({ length: rules.workers }, () => new Lane(laneParts, rules));
@@ -127,7 +134,7 @@ export class Sandbox {
     this.#stopped = true;
     for (const agent of this.#agents) agent.end(new Error("the sandbox is stopped"));
     for (const lane of this.#lanes) lane.stop();
-    await this.#spares.close();
+    await this.#threads.close();
   }
 
   #leastUsedLane(): Lane {

@@ -7,6 +7,8 @@ import { type AdmittedShape, admit, checkDeclared, checkSize, type ModuleLimits,
 import { bound } from "./bound.ts";
 import { ModuleRefused } from "./reader.ts";
 
+type Engine = (bytes: Uint8Array) => Promise<WasmModule>;
+
 /** A module that may run; compiled once, its code is shared by all workers. */
 export interface CompiledModule {
   /** SHA-256 of the bytes as they were given, in hex. */
@@ -22,11 +24,13 @@ export class AdmittedModule implements CompiledModule {
   readonly #bytes: Uint8Array;
   /** By maximum of memory pages: the maximum is part of the code. */
   readonly #codes = new Map<number, Promise<WasmModule>>();
+  readonly #engine: Engine;
 
-  constructor(bytes: Uint8Array, digest: string, shape: AdmittedShape) {
+  constructor(bytes: Uint8Array, digest: string, { shape, engine }: { shape: AdmittedShape; engine: Engine }) {
     this.#bytes = bytes;
     this.digest = digest;
     this.shape = shape;
+    this.#engine = engine;
   }
 
   get sizeBytes(): number {
@@ -56,7 +60,7 @@ export class AdmittedModule implements CompiledModule {
 
   async #compile(pages: number): Promise<WasmModule> {
     try {
-      return await compileWasm(bound(this.#bytes, this.shape, pages));
+      return await this.#engine(bound(this.#bytes, this.shape, pages));
     } catch (cause) {
       this.#codes.delete(pages);
       throw moduleInvalid(cause);
@@ -67,10 +71,12 @@ export class AdmittedModule implements CompiledModule {
 /** Modules by digest. Two that ask for the same one at the same time share one compilation. */
 export class ModuleCache {
   readonly #limits: ModuleLimits;
+  readonly #engine: Engine;
   readonly #modules = new Map<string, AdmittedModule>();
 
-  constructor(limits: ModuleLimits) {
+  constructor(limits: ModuleLimits, engine: Engine = compileWasm) {
     this.#limits = limits;
+    this.#engine = engine;
   }
 
   /** @throws Fault MODULE_INVALID */
@@ -104,7 +110,7 @@ export class ModuleCache {
 
   #read(bytes: Uint8Array, digest: string): AdmittedModule {
     const own = new Uint8Array(bytes); // the caller may change its buffer
-    return new AdmittedModule(own, digest, admit(own));
+    return new AdmittedModule(own, digest, { shape: admit(own), engine: this.#engine });
   }
 }
 

@@ -4,8 +4,13 @@ import { Thread } from "./thread.ts";
 
 const ended: LossCause = { reason: "ended", message: "the sandbox is stopped" };
 
+/** Where lanes get their threads, for as long as the sandbox lives. */
+export interface ThreadPool extends ThreadSource {
+  close(): Promise<void>;
+}
+
 /** Gives out worker threads and keeps one warm, so that a lost one is replaced without the 50 ms that a start takes. */
-export class Spares implements ThreadSource {
+export class Spares implements ThreadPool {
   readonly #limits: WorkerLimits;
   readonly #ending = new Set<Promise<void>>();
   #spare: Thread | undefined;

@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, test } from "vitest";
 import type { HostcallName } from "../abi.ts";
 import { HostcallContext, hostImports } from "./hostcalls.ts";
 import { LogCollector } from "./log-collector.ts";
+import { thisMachine } from "./machine.ts";
 
 const names: readonly HostcallName[] = [
   "clock_now",
@@ -23,7 +24,7 @@ beforeEach(() => {
   logs = new LogCollector(1_000);
   logs.open();
   memory = { buffer: new ArrayBuffer(memoryBytes) };
-  const context = new HostcallContext(logs);
+  const context = new HostcallContext(logs, thisMachine);
   context.memory = memory;
   const receipts = [Uint8Array.of(1, 2, 3), new Uint8Array(100)];
   context.show({ wallNs, balanceMicrocents: 9_000_000_000_000_000_000n, pricePerSecond: 1_500n, receipts });
@@ -39,7 +40,7 @@ function write(at: number, text: string): number {
 
 describe("a host call", () => {
   test("only what is granted is linked, and the same under both names", () => {
-    const imports = hostImports(new HostcallContext(logs), ["node_price"]);
+    const imports = hostImports(new HostcallContext(logs, thisMachine), ["node_price"]);
     expect(Object.keys(imports)).toEqual(["igor", "godwit"]);
     expect(Object.keys(imports["godwit"] ?? {})).toEqual(["node_price"]);
     expect(imports["igor"]).toBe(imports["godwit"]);

@@ -1,30 +1,31 @@
 // The functions that a host gives to agents. An agent can only reach its own memory and what its view holds.
 
-import { randomFillSync } from "node:crypto";
 import { type HostcallName, hostModules, maxLogMessageBytes, maxRandomBytes, resultCode } from "../abi.ts";
 import type { WasmImports, WasmMemory } from "../engine.ts";
 import type { HostView } from "../messages.ts";
-import { monotonicNs } from "../pulse.ts";
 import type { LogCollector } from "./log-collector.ts";
+import type { Machine } from "./machine.ts";
 
 const nsPerMs = 1_000_000n;
 
 /** What one agent's host calls work on. */
 export class HostcallContext {
   readonly logs: LogCollector;
+  readonly machine: Machine;
   /** Set as soon as the instance stands; no code of the agent runs before. */
   memory: WasmMemory | undefined;
   #view: HostView = { wallNs: 0n, balanceMicrocents: 0n, pricePerSecond: 0n, receipts: undefined };
   #viewedAtNs = 0n;
   #receipts: readonly Uint8Array[] = [];
 
-  constructor(logs: LogCollector) {
+  constructor(logs: LogCollector, machine: Machine) {
     this.logs = logs;
+    this.machine = machine;
   }
 
   show(view: HostView): void {
     this.#view = view;
-    this.#viewedAtNs = monotonicNs();
+    this.#viewedAtNs = this.machine.nowNs();
     this.#receipts = view.receipts ?? this.#receipts;
   }
 
@@ -42,7 +43,7 @@ export class HostcallContext {
 
   /** In whole milliseconds, as the host's clock has them: so two requests in a row never show a time that runs backwards. */
   wallNs(): bigint {
-    const wallNs = this.#view.wallNs + (monotonicNs() - this.#viewedAtNs);
+    const wallNs = this.#view.wallNs + (this.machine.nowNs() - this.#viewedAtNs);
     return (wallNs / nsPerMs) * nsPerMs;
   }
 
@@ -81,7 +82,7 @@ function randomBytes(context: HostcallContext, pointer: number, length: number):
   const target = context.bytes(pointer, size);
   if (target === undefined) return resultCode.outOfBounds;
   try {
-    randomFillSync(target);
+    context.machine.fillRandom(target);
   } catch {
     return resultCode.failed;
   }

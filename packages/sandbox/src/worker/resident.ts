@@ -9,6 +9,7 @@ import { startExport } from "../module/bound.ts";
 import type { CallKind, Pulse } from "../pulse.ts";
 import { HostcallContext, hostImports } from "./hostcalls.ts";
 import type { LogCollector } from "./log-collector.ts";
+import type { Machine } from "./machine.ts";
 
 export class CallFailed extends Error {
   override readonly name = "CallFailed";
@@ -30,6 +31,7 @@ export class CallFailed extends Error {
 export interface ResidentParts {
   readonly pulse: Pulse;
   readonly logs: LogCollector;
+  readonly machine: Machine;
 }
 
 export class Resident {
@@ -41,11 +43,11 @@ export class Resident {
   readonly #memory: WasmMemory;
 
   /** Makes the instance and begins or resumes the agent. @throws CallFailed */
-  constructor({ pulse, logs }: ResidentParts, limits: WorkerLimits, load: Load, view: HostView) {
+  constructor({ pulse, logs, machine }: ResidentParts, limits: WorkerLimits, load: Load, view: HostView) {
     this.#pulse = pulse;
     this.#limits = limits;
     this.#maxMemoryBytes = load.maxMemoryBytes;
-    this.#context = new HostcallContext(logs);
+    this.#context = new HostcallContext(logs, machine);
     this.#context.show(view);
     this.#exports = this.#timed("start", "instantiation", () =>
       instantiateWasm(load.module, hostImports(this.#context, load.hostcalls)),
