@@ -1,9 +1,8 @@
 // The libp2p node and its framed streams, over real connections.
 
 import { systemClock } from "@godwit/common/clock";
-import type { Stream } from "@libp2p/interface";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { DEFAULT_FRAME_RULES, FramedStream, type FrameRules, P2pNode } from "../src/p2p/index.ts";
+import { type ByteStream, DEFAULT_FRAME_RULES, FramedStream, type FrameRules, P2pNode } from "../src/p2p/index.ts";
 
 const PROTOCOL = "/godwit/test/1";
 const KIB = 1024;
@@ -26,7 +25,7 @@ const peerOf = (other: P2pNode) => ({ hostId: other.hostId, addresses: other.add
 /** Two ends of one stream: ours, and the other's as it was opened there. */
 async function pair(rules: FrameRules = DEFAULT_FRAME_RULES) {
   const [ours, theirs] = [await node(1), await node(2)];
-  const opened = Promise.withResolvers<Stream>();
+  const opened = Promise.withResolvers<ByteStream>();
   await theirs.serve(PROTOCOL, { maxInboundStreams: 4, maxOutboundStreams: 4 }, async (stream) =>
     opened.resolve(stream),
   );
@@ -186,7 +185,7 @@ describe("the node", () => {
     await theirs.stop();
     const again = await node(2);
     await again.serve(PROTOCOL, { maxInboundStreams: 4, maxOutboundStreams: 4 }, async () => {});
-    let stream: Stream | undefined;
+    let stream: ByteStream | undefined;
     // The first try may still meet the old connection; that is what retriable is for.
     for (let attempt = 0; attempt < 3 && stream === undefined; attempt++) {
       stream = await ours.open(peerOf(again), PROTOCOL, signal()).catch(() => undefined);

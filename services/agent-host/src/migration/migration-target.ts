@@ -26,12 +26,12 @@ import {
   type TargetFrame,
   type TargetOutcome,
 } from "@godwit/migration";
-import type { Stream } from "@libp2p/interface";
 import type { Logger } from "pino";
 import {
   admitPeer,
   asClassified,
   asError,
+  type ByteStream,
   FramedStream,
   type FrameStream,
   type IsKnownHost,
@@ -91,7 +91,7 @@ export class MigrationTarget {
     await Promise.all([...this.#arriving].map((handover) => handover.stop()));
   }
 
-  async #serve(stream: Stream, sourceHostId: string): Promise<void> {
+  async #serve(stream: ByteStream, sourceHostId: string): Promise<void> {
     const framed = this.#parts.faults.wrap(new FramedStream(stream), { sent: frameKindOf, received: frameKindOf });
     if (this.#arriving.size >= this.#rules.maxIncoming + maxWaiting) return framed.abort(new Error("too many streams"));
     const slots = { take: () => this.#takeSlot(), release: () => this.#admitted-- };

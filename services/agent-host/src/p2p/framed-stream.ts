@@ -36,10 +36,26 @@ export interface FrameStream {
   abort(reason: Error): void;
 }
 
+/** What frames travel over: a libp2p stream, as far as it is used here. */
+export type ByteStream = Pick<
+  Stream,
+  | "abort"
+  | "addEventListener"
+  | "close"
+  | "pause"
+  | "readStatus"
+  | "readableEnded"
+  | "removeEventListener"
+  | "resume"
+  | "send"
+  | "status"
+  | "writeBufferLength"
+>;
+
 const MAX_PREFIX_BYTES = 5;
 
 export class FramedStream implements FrameStream {
-  readonly #stream: Stream;
+  readonly #stream: ByteStream;
   readonly #rules: FrameRules;
   readonly #buffer = new Uint8ArrayList();
   #wake: (() => void) | undefined;
@@ -48,7 +64,7 @@ export class FramedStream implements FrameStream {
   #paused = false;
   #resuming = false;
 
-  constructor(stream: Stream, rules: FrameRules = DEFAULT_FRAME_RULES) {
+  constructor(stream: ByteStream, rules: FrameRules = DEFAULT_FRAME_RULES) {
     this.#stream = stream;
     const highWaterBytes = Math.max(rules.highWaterBytes, rules.maxFrameBytes + MAX_PREFIX_BYTES);
     this.#rules = { ...rules, highWaterBytes };
@@ -178,7 +194,7 @@ export class FramedStream implements FrameStream {
 }
 
 /** The stream's own `onDrain` keeps its first promise: only the first wait would be one. */
-function drained(stream: Stream, signal: AbortSignal): Promise<void> {
+function drained(stream: ByteStream, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const leave = () => {
       stream.removeEventListener("drain", onDrain);

@@ -1,4 +1,11 @@
-export { asError, DEFAULT_FRAME_RULES, FramedStream, type FrameRules, type FrameStream } from "./framed-stream.ts";
+export {
+  asError,
+  type ByteStream,
+  DEFAULT_FRAME_RULES,
+  FramedStream,
+  type FrameRules,
+  type FrameStream,
+} from "./framed-stream.ts";
 export { admitPeer, asClassified, type IsKnownHost } from "./known-peers.ts";
 export {
   type ConnectedPeer,

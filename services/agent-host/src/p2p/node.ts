@@ -14,7 +14,7 @@ import { tcp } from "@libp2p/tcp";
 import { yamux } from "@libp2p/yamux";
 import { type Multiaddr, multiaddr } from "@multiformats/multiaddr";
 import { createLibp2p } from "libp2p";
-import { asError } from "./framed-stream.ts";
+import { asError, type ByteStream } from "./framed-stream.ts";
 
 export interface P2pRules {
   /** 32 bytes: the host's Ed25519 key, from which its id is made. */
@@ -33,7 +33,7 @@ export interface ConnectedPeer {
 }
 
 /** Serves one stream; who is at its other end was proven by noise. Must not throw. */
-export type StreamHandler = (stream: Stream, remoteHostId: string) => Promise<void>;
+export type StreamHandler = (stream: ByteStream, remoteHostId: string) => Promise<void>;
 
 export interface ProtocolLimits {
   /** On one connection. */
@@ -52,7 +52,7 @@ export interface StreamOpener {
     peer: { readonly hostId: string; readonly addresses: readonly string[] },
     protocol: string,
     signal: AbortSignal,
-  ): Promise<Stream>;
+  ): Promise<ByteStream>;
 }
 
 export interface StreamServer {

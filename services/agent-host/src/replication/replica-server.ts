@@ -20,12 +20,12 @@ import {
   type ReplicaTerminatedFrame,
   SpineAssembler,
 } from "@godwit/migration";
-import type { Stream } from "@libp2p/interface";
 import type { Logger } from "pino";
 import {
   admitPeer,
   asClassified,
   asError,
+  type ByteStream,
   FramedStream,
   type FrameStream,
   type IsKnownHost,
@@ -92,7 +92,7 @@ export class ReplicaServer {
     await Promise.all(this.#serving);
   }
 
-  async #track(stream: Stream, remoteHostId: string): Promise<void> {
+  async #track(stream: ByteStream, remoteHostId: string): Promise<void> {
     const serving = this.#serve(new FramedStream(stream), remoteHostId);
     this.#serving.add(serving);
     await serving.finally(() => this.#serving.delete(serving));

@@ -14,7 +14,7 @@ import { Fault } from "@godwit/common/fault";
 import type { CheckpointRef, SignedBytes } from "@godwit/common/lease";
 import { type Checkpoint, digestOf } from "@godwit/lineage";
 import { BlobRows } from "./blob-rows.ts";
-import { type HeldDatabase, holdDatabase } from "./database.ts";
+import { type DatabaseParts, type HeldDatabase, holdDatabase } from "./database.ts";
 import { type CommitCounters, GroupCommit, type Unit } from "./group-commit.ts";
 import { type Effect, Ledger, prepareUnit } from "./ledger.ts";
 import { Meta } from "./meta.ts";
@@ -26,6 +26,12 @@ import type { IncomingHandoff, StagedHandoff, StorageRules, StoredAgent, WriteUn
 export interface DataDirectoryParts {
   readonly clock: Clock;
   readonly rules: StorageRules;
+  /** Takes the database and what it holds; by default the one in the directory. */
+  readonly hold?: (directory: string, parts: DatabaseParts) => HeldDatabase;
+  /** Runs work in a later turn of the event loop; by default the next one. */
+  readonly defer?: (work: () => void) => void;
+  /** Told of each unit once it is on the disk. */
+  readonly onCommitted?: (unit: WriteUnit) => void;
 }
 
 export class DataDirectory {
@@ -33,6 +39,7 @@ export class DataDirectory {
   readonly #clock: Clock;
   readonly #held: HeldDatabase;
   readonly #writes: GroupCommit;
+  readonly #onCommitted: DataDirectoryParts["onCommitted"];
   readonly #ledger: Ledger;
   readonly #blobs: BlobRows;
   readonly #sessionRows: SessionRows;
@@ -52,9 +59,9 @@ export class DataDirectory {
   static async open(path: string, parts: DataDirectoryParts): Promise<DataDirectory> {
     checkRules(parts.rules);
     const directory = resolve(path);
-    const { clock, rules } = parts;
+    const { clock, rules, hold = holdDatabase } = parts;
     const check = (db: DatabaseSync, file: string) => void contentOf(db, file, rules);
-    const held = holdDatabase(directory, { clock, maxBytes: rules.maxBytes, check });
+    const held = hold(directory, { clock, maxBytes: rules.maxBytes, check });
     try {
       return new DataDirectory(directory, held, parts);
     } catch (error) {
@@ -63,12 +70,13 @@ export class DataDirectory {
     }
   }
 
-  private constructor(path: string, held: HeldDatabase, { clock, rules }: DataDirectoryParts) {
+  private constructor(path: string, held: HeldDatabase, { clock, rules, defer, onCommitted }: DataDirectoryParts) {
     const { db } = held;
     this.#path = path;
     this.#clock = clock;
     this.#held = held;
-    this.#writes = new GroupCommit(held);
+    this.#writes = new GroupCommit({ ...held, ...(defer === undefined ? {} : { defer }) });
+    this.#onCommitted = onCommitted;
     this.#ledger = new Ledger(db, held.path, rules);
     this.#blobs = new BlobRows(db, held.path);
     this.#sessionRows = new SessionRows(db, held.path);
@@ -195,7 +203,10 @@ export class DataDirectory {
     await this.#write({
       bytes: prepared.bytes,
       run: () => this.#ledger.apply(prepared),
-      committed: (effect) => this.#remember(unit.agentId, effect),
+      committed: (effect) => {
+        this.#remember(unit.agentId, effect);
+        this.#onCommitted?.(unit);
+      },
     });
   }
 

@@ -97,11 +97,7 @@ function createDatabase(directory: string, path: string): void {
     const db = new DatabaseSync(unfinished, { readBigInts: true });
     try {
       db.exec(`PRAGMA page_size = ${PAGE_BYTES}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL`);
-      db.exec(`BEGIN; ${SCHEMA}; PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${FORMAT}`);
-      const meta = new Meta(db, path);
-      meta.set("host-seed", randomBytes(SEED_BYTES));
-      meta.set("complete", COMPLETE);
-      db.exec("COMMIT");
+      createTables(db, { path, hostSeed: randomBytes(SEED_BYTES) });
     } finally {
       db.close(); // writes the log back, with an fsync
     }
@@ -110,6 +106,18 @@ function createDatabase(directory: string, path: string): void {
   } finally {
     rmSync(unfinished, { force: true });
   }
+}
+
+/** Makes all of a new host's database, in one transaction. */
+export function createTables(
+  db: DatabaseSync,
+  { path, hostSeed }: { readonly path: string; readonly hostSeed: Uint8Array },
+): void {
+  db.exec(`BEGIN; ${SCHEMA}; PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${FORMAT}`);
+  const meta = new Meta(db, path);
+  meta.set("host-seed", hostSeed);
+  meta.set("complete", COMPLETE);
+  db.exec("COMMIT");
 }
 
 /** Unlike a rename, a link replaces nothing: of two processes that create at the same time, one wins and both open that. */

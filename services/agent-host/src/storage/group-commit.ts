@@ -26,6 +26,8 @@ export interface GroupCommitParts {
   readonly path: string;
   /** Brings what the log holds into the database. */
   readonly writeBack: () => void;
+  /** Runs work in a later turn of the event loop. */
+  readonly defer?: (work: () => void) => void;
 }
 
 export interface CommitCounters {
@@ -51,6 +53,7 @@ export class GroupCommit {
   readonly #db: DatabaseSync;
   readonly #path: string;
   readonly #writeLogBack: () => void;
+  readonly #defer: (work: () => void) => void;
   #queue: Queued[] = [];
   #scheduled = false;
   #ended = false;
@@ -59,10 +62,11 @@ export class GroupCommit {
   #broken: { readonly cause: unknown } | undefined;
   #counters: CommitCounters = { units: 0, failedUnits: 0, transactions: 0 };
 
-  constructor({ db, path, writeBack }: GroupCommitParts) {
+  constructor({ db, path, writeBack, defer = setImmediate }: GroupCommitParts) {
     this.#db = db;
     this.#path = path;
     this.#writeLogBack = writeBack;
+    this.#defer = defer;
   }
 
   get counters(): CommitCounters {
@@ -111,7 +115,7 @@ export class GroupCommit {
   #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    setImmediate(this.#turn);
+    this.#defer(this.#turn);
   }
 
   readonly #turn = (): void => {

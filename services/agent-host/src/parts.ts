@@ -1,0 +1,17 @@
+// What a simulation makes a host from. Only @godwit/simulation imports this.
+
+export { agentHost } from "./agent-host.ts";
+export type { EndedTick } from "./agents/supervisor-parts.ts";
+export {
+  assemble,
+  type HostConfig,
+  type HostCrashPoint,
+  type HostGraph,
+  type HostNode,
+  type HostPorts,
+} from "./assemble.ts";
+export { SOURCE_CRASH_POINTS, TARGET_CRASH_POINTS } from "./migration/crash-points.ts";
+export { type ByteStream, type ProtocolLimits, StreamFaults, type StreamHandler } from "./p2p/index.ts";
+export { createTables, type DatabaseParts, type HeldDatabase } from "./storage/database.ts";
+export { DataDirectory, type DataDirectoryParts, type WriteUnit } from "./storage/index.ts";
+export { Meta } from "./storage/meta.ts";
