@@ -3,7 +3,7 @@ import { defineConfig } from "vitest/config";
 const source = { resolve: { conditions: ["@godwit/source"] } };
 
 // Bounds for what hangs, not for what is slow: a machine that is shared with others takes ten times as long, and is not wrong.
-const patience = { testTimeout: 60_000, hookTimeout: 60_000 };
+const patience = { testTimeout: 60_000, hookTimeout: 60_000, expect: { poll: { timeout: 40_000 } } };
 
 export default defineConfig({
   ...source,

@@ -1,13 +1,17 @@
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { DEFAULT_CONNECTIONS, findConnections, readCluster, removeCluster, writeCluster } from "./connections.ts";
 
 describe("connections", () => {
   const cluster = { registry: "127.0.0.1:1001", pricing: "127.0.0.1:1002", pid: process.pid };
-  const fresh = () => mkdtempSync(join(tmpdir(), "godwit-connections-"));
+  const fresh = () => {
+    const directory = mkdtempSync(join(tmpdir(), "godwit-connections-"));
+    onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+    return directory;
+  };
 
   test("a cluster that runs is found from its directory and from below", () => {
     const directory = fresh();

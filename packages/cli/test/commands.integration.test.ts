@@ -1,10 +1,10 @@
 import { createHash } from "node:crypto";
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Fault } from "@godwit/common/fault";
 import { AuthorityState, RetiredReason } from "@godwit/proto/godwit/registry/v1/authority";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, describe, expect, test } from "vitest";
 import { FakeCluster, type FakeClusterSpec } from "./fake-cluster.ts";
 import { type Ran, runCommand } from "./run-command.ts";
 
@@ -226,6 +226,7 @@ describe("failures", () => {
 
 describe("run", () => {
   const directory = mkdtempSync(join(tmpdir(), "godwit-run-"));
+  afterAll(() => rmSync(directory, { recursive: true, force: true }));
   const module = join(directory, "my agent.wasm");
   const bytes = new Uint8Array(300_000).fill(7);
   const manifest =

@@ -1,4 +1,4 @@
-// Stands for a service in the tests of the supervisor: ready after GODWIT_READY_AFTER ms, ends with 3 after GODWIT_END_AFTER ms.
+// Stands for a service in the tests of the supervisor: ready after GODWIT_READY_AFTER ms, ends with 3 after GODWIT_END_AFTER ms, or on SIGUSR2.
 
 import { createServer } from "node:http";
 
@@ -21,6 +21,10 @@ if (GODWIT_END_AFTER !== undefined) {
     process.exit(3);
   }, Number(GODWIT_END_AFTER));
 }
+process.on("SIGUSR2", () => {
+  console.log("last words");
+  process.exit(3);
+});
 process.on("SIGTERM", () => {
   console.log("told to stop");
   process.exit(0);

@@ -1,4 +1,4 @@
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runCli } from "../src/cli.ts";
@@ -23,7 +23,9 @@ export async function runCommand(
 ): Promise<Ran> {
   let out = "";
   let err = "";
-  const code = await runCli(argv, {
+  // Where no cluster runs.
+  const workingDirectory = mkdtempSync(join(tmpdir(), "godwit-cli-"));
+  const running = runCli(argv, {
     terminal: {
       out: (text) => {
         out += text;
@@ -37,9 +39,9 @@ export async function runCommand(
       rows: () => 24,
     },
     env: { GODWIT_REGISTRY: registry, GODWIT_PRICING: pricing },
-    // Where no cluster runs.
-    workingDirectory: mkdtempSync(join(tmpdir(), "godwit-cli-")),
+    workingDirectory,
     signal,
   });
+  const code = await running.finally(() => rmSync(workingDirectory, { recursive: true, force: true }));
   return { code, out, err };
 }

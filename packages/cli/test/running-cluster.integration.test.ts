@@ -1,9 +1,9 @@
-import { mkdtempSync, readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { systemClock } from "@godwit/common/clock";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { type ClusterPlan, planCluster, type ServicePlan } from "../src/cluster/plan.ts";
 import { choosePorts } from "../src/cluster/ports.ts";
 import { RunningCluster } from "../src/cluster/running-cluster.ts";
@@ -34,6 +34,10 @@ async function prepare(extra: Readonly<Record<string, Env>> = {}) {
     onEvent: (line) => events.push(line),
     onDeath: (name, exit) => death.resolve(`${name} ${exit.code}`),
   });
+  onTestFinished(async () => {
+    await cluster.stop();
+    rmSync(dataDir, { recursive: true, force: true });
+  });
   return { cluster, events, death: death.promise, logDir };
 }
 
@@ -56,7 +60,7 @@ describe("a cluster of processes", () => {
   });
 
   test("what a service still waits for is told while it does", async () => {
-    const { cluster, events } = await prepare({ hawaii: { GODWIT_READY_AFTER: "2200" } });
+    const { cluster, events } = await prepare({ hawaii: { GODWIT_READY_AFTER: "6000" } });
     await cluster.start(forever);
     expect(events).toContain("waiting for hawaii: registry: it does not answer");
     await cluster.stop();
@@ -71,8 +75,9 @@ describe("a cluster of processes", () => {
   });
 
   test("one that ends later is told of; one that was stopped is not", async () => {
-    const { cluster, death } = await prepare({ alaska: { GODWIT_END_AFTER: "700" } });
+    const { cluster, death } = await prepare();
     await cluster.start(forever);
+    process.kill(cluster.pidOf("alaska") ?? 0, "SIGUSR2");
     expect(await death).toBe("alaska 3");
     await cluster.stop();
   });

@@ -132,15 +132,18 @@ class Feeding {
     method: DescMethod,
   ): Promise<void> {
     let over = false;
+    // One listener each for the whole upload, however often it has to wait.
+    let goOn = () => {};
     call.once("close", () => {
       over = true;
+      goOn();
     });
+    call.on("drain", () => goOn());
     for await (const request of requests) {
       if (over || call.destroyed || call.writableEnded) return;
       if (call.write(encode(method.input, request))) continue;
       await new Promise<void>((resolve) => {
-        call.once("drain", resolve);
-        call.once("close", resolve);
+        goOn = resolve;
       });
     }
     call.end();

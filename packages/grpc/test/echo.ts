@@ -86,7 +86,7 @@ export class Setup implements AsyncDisposable {
   }
 
   channel(rules: Partial<ConstructorParameters<typeof GrpcChannel>[0]> = {}): GrpcChannel {
-    const channel = new GrpcChannel({ target: this.server.address, timeoutMs: 5_000, ...rules });
+    const channel = new GrpcChannel({ target: this.server.address, timeoutMs: 40_000, ...rules });
     this.#channels.push(channel);
     return channel;
   }

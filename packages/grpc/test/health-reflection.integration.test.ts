@@ -64,7 +64,7 @@ class GenericClient implements Disposable {
       this.#path,
       (bytes: Buffer) => bytes,
       (bytes: Buffer) => fromBinary(ServerReflectionResponseSchema, new Uint8Array(bytes)),
-      { deadline: Date.now() + 5_000 },
+      { deadline: Date.now() + 40_000 },
     );
     call.write(
       Buffer.from(toBinary(ServerReflectionRequestSchema, create(ServerReflectionRequestSchema, { messageRequest }))),

@@ -15,7 +15,7 @@ function served(tls: ServerTls) {
 /** The name that the server saw, or the status of the refusal. */
 async function callWith(tls: ClientTls | undefined, server: ServerTls = { ...registry, clientCa: ours.cert }) {
   await using setup = await served(server);
-  const echo = client(setup.channel({ tls, timeoutMs: 3_000 }), Echo);
+  const echo = client(setup.channel({ tls, timeoutMs: 40_000 }), Echo);
   try {
     return (await echo.unary({})).value;
   } catch (error) {

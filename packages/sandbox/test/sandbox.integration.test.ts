@@ -21,7 +21,8 @@ import { op } from "./wasm-builder.ts";
 const none: ReadonlySet<Capability> = new Set();
 const input: TickInput = { balanceMicrocents: 7n, pricePerSecond: 1_000n, receipts: [] };
 const never = new AbortController().signal;
-const oneWorker: SandboxRules = { ...defaultSandboxRules, workers: 1 };
+// A tick that is quick may still stand still for a while, on a machine that has others to run.
+const oneWorker: SandboxRules = { ...defaultSandboxRules, workers: 1, tickTimeoutMs: 1_000, callTimeoutMs: 20_000 };
 const open: Sandbox[] = [];
 const lost: WorkerLost[] = [];
 
@@ -80,7 +81,7 @@ describe("a tick", () => {
     expect(countOf(first.state)).toBe(1n);
     expect(first.moreWork).toBe(true);
     expect(first.elapsedNs).toBeGreaterThan(0n);
-    expect(first.elapsedNs).toBeLessThan(100_000_000n);
+    expect(first.elapsedNs).toBeLessThan(1_000_000_000n);
     expect(await countAfterTick(agent)).toBe(2n);
     expect(countOf(first.state)).toBe(1n);
   });
@@ -262,7 +263,7 @@ describe("an endless loop", () => {
       if (loop.kind === "failed") {
         failures += 1;
         expect(loop.reason).toBe("time-out");
-        expect(loop.elapsedNs).toBeGreaterThanOrEqual(100_000_000n);
+        expect(loop.elapsedNs).toBeGreaterThanOrEqual(1_000_000_000n);
       }
       expect(counts).toEqual(others.map(() => round));
     }
@@ -281,11 +282,11 @@ describe("an endless loop", () => {
     expect(bad(await agent.tick(input, never)).reason).toBe("time-out");
     const beganMs = performance.now();
     await sandbox.stop();
-    expect(performance.now() - beganMs).toBeLessThan(2_000);
+    expect(performance.now() - beganMs).toBeLessThan(20_000);
   });
 
   test("a slow neighbour does not make an agent that waits time out", async () => {
-    const sandbox = sandboxOf({ tickTimeoutMs: 60 });
+    const sandbox = sandboxOf();
     const looping = await Promise.all(
       Array.from({ length: 4 }, (_, index) =>
         startAgent(sandbox, { agentId: `loop-${index}`, options: { parts: { agent_tick: tickThat(op.forever, 0) } } }),
@@ -304,22 +305,22 @@ describe("an endless loop", () => {
     ["agent_checkpoint", { parts: { agent_checkpoint: { code: [...op.forever, ...op.const(0)] } } }],
     ["agent_checkpoint_ptr", { parts: { agent_checkpoint_ptr: { code: [...op.forever, ...op.const(0)] } } }],
   ] satisfies [string, CounterOptions][])("in %s is ended too", async (_, options) => {
-    const sandbox = sandboxOf({ callTimeoutMs: 100 });
+    const sandbox = sandboxOf({ callTimeoutMs: 1_500 });
     const other = await startAgent(sandbox);
     expect(await countAfterTick(other)).toBe(1n);
     const fault = await faultOf(startAgent(sandbox, { options }));
     expect(fault.code).toBe("MODULE_INVALID");
-    expect(fault.message).toContain("longer than 100 ms");
+    expect(fault.message).toContain("longer than 1500 ms");
     expect(await countAfterTick(other)).toBe(2n);
   });
 
   test.each(["malloc", "agent_resume"])("in %s is ended when a state is resumed", async (name) => {
     const code = name === "malloc" ? [...op.forever, ...op.const(0)] : op.forever;
-    const sandbox = sandboxOf({ callTimeoutMs: 100 });
+    const sandbox = sandboxOf({ callTimeoutMs: 1_500 });
     const agent = await startAgent(sandbox, { options: { parts: { [name]: { code } } } });
     expect(countOf(agent.initialState)).toBe(0n);
     const fault = await faultOf(agent.restore(stateOf(5n)));
-    expect(fault.message).toContain("longer than 100 ms");
+    expect(fault.message).toContain("longer than 1500 ms");
     expect(bad(await agent.tick(input, never)).reason).toBe("time-out");
   });
 });

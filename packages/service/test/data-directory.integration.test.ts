@@ -39,7 +39,7 @@ describe("lockDataDirectory", () => {
     const args = ["--conditions=@godwit/source", "--input-type=module", "--eval", holder];
     const child = spawn(process.execPath, args, { cwd: import.meta.dirname, stdio: ["ignore", "pipe", "inherit"] });
     onTestFinished(() => void child.kill("SIGKILL"));
-    await once(child.stdout, "data", { signal: AbortSignal.timeout(20_000) });
+    await once(child.stdout, "data", { signal: AbortSignal.timeout(60_000) });
     expect(() => lockDataDirectory(dir, "registry")).toThrow(`in use by registry, process ${child.pid}`);
     child.kill("SIGKILL");
     await once(child, "exit");

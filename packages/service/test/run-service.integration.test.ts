@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { createServer } from "node:net";
 import { systemClock } from "@godwit/common/clock";
 import { afterEach, describe, expect, test } from "vitest";
+import { freePort } from "./free-port.ts";
 
 const FIXTURE = new URL("fixture-service.ts", import.meta.url).pathname;
 
@@ -11,15 +11,6 @@ afterEach(() => {
   for (const child of started) child.kill("SIGKILL");
   started.clear();
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  if (typeof address !== "object" || address === null) throw new Error("no port");
-  return address.port;
-}
 
 class Fixture {
   stdout = "";

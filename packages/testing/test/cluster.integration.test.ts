@@ -89,6 +89,7 @@ describe("Cluster", () => {
   test("what does not happen in time is told with the last lines of every process", async () => {
     await using cluster = await create();
     const { pid } = await cluster.startRegistry();
+    await cluster.registry.waitForLog("started");
     await cluster.startPricing();
     await cluster.pricing.kill();
     const waiting = cluster.waitFor(() => false, { what: "a miracle", timeoutMs: 50 });

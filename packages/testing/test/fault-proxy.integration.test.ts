@@ -166,6 +166,7 @@ describe("FaultProxy", () => {
     client.socket.write("1234lost");
     await peer.until((side) => side.text === "1234");
     client.socket.end("gone");
+    while (proxy.counts.toServer.swallowedBytes < 8) await systemClock.sleep(1, never);
     await systemClock.sleep(50, never);
     expect([peer.text, peer.end, client.end]).toEqual(["1234", "open", "open"]);
     expect(proxy.counts.toServer).toMatchObject({ forwardedBytes: 4, swallowedBytes: 8 });

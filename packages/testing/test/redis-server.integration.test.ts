@@ -11,7 +11,7 @@ async function ask({ port }: RedisServer, command: string): Promise<string> {
   const socket = connect({ port, host: "127.0.0.1" });
   try {
     socket.write(`${command}\r\n`);
-    const [data] = (await once(socket, "data", { signal: AbortSignal.timeout(5_000) })) as [Buffer];
+    const [data] = (await once(socket, "data", { signal: AbortSignal.timeout(40_000) })) as [Buffer];
     return data.toString().trim();
   } finally {
     socket.destroy();

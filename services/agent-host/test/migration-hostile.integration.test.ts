@@ -38,7 +38,7 @@ async function setting(recipe: AgentRecipe = {}): Promise<Setting> {
   return { story, a, b, agent };
 }
 
-const signal = () => AbortSignal.timeout(5_000);
+const signal = () => AbortSignal.timeout(50_000);
 
 /** A stream to `b` on which a test says what it likes. */
 class Liar {

@@ -121,7 +121,7 @@ export async function startOwner(
     },
     {
       ...DEFAULT_REPLICATOR_RULES,
-      stallMs: 2_000,
+      stallMs: 30_000,
       lookEveryMs: 10,
       hostsEveryMs: 20,
       avoidance: { firstMs: 20, longestMs: 100 },

@@ -28,8 +28,8 @@ import {
 import { chain, ownerEntry } from "./storage-place.ts";
 import { ada, createAgent, next, travelled } from "./storage-story.ts";
 
-const anySignal = () => AbortSignal.timeout(10_000);
-const until = (check: () => void | Promise<void>) => vi.waitFor(check, { timeout: 10_000, interval: 10 });
+const anySignal = () => AbortSignal.timeout(60_000);
+const until = (check: () => void | Promise<void>) => vi.waitFor(check, { timeout: 50_000, interval: 10 });
 
 function termination({ header }: Checkpoint, signer = registry) {
   const { agentId, era, major } = header;
@@ -188,7 +188,7 @@ describe("replication of checkpoints", () => {
     await down.stop();
     const holder = await startHolder();
     const { replicator, spines } = await startOwner(() => [targetOf(silent), unreachable, holder.target()], {
-      stallMs: 100,
+      stallMs: 1_500,
     });
     const agents = Array.from({ length: 6 }, (_, nonce) => createAgent(ada, { nonce }));
     for (const created of agents) {
@@ -252,7 +252,7 @@ describe("replication of checkpoints", () => {
         module: async () => moduleBytes,
         spine: async () => [created.signed],
       },
-      { stream, peerHostId: fussy.hostId, clock: systemClock, stallMs: 2_000, signal },
+      { stream, peerHostId: fussy.hostId, clock: systemClock, stallMs: 30_000, signal },
     );
     await expect(pushing).rejects.toMatchObject({ class: "fatal-target", detail: { code: "AGENT_EXISTS" } });
   });
@@ -433,7 +433,7 @@ describe("what a holder refuses, and then has nothing of", () => {
   });
 
   test("a peer that falls silent costs its own stream", async () => {
-    const holder = await startHolder({ rules: { stallMs: 100 } });
+    const holder = await startHolder({ rules: { stallMs: 3_000 } });
     const peer = await startNode(new Uint8Array(32).fill(99));
     const silent = new FramedStream(await peer.open(holder.target(), REPLICATE_PROTOCOL, anySignal()));
     await silent.write(whole.slice(0, 2).map(encodeOwnerFrame), anySignal());

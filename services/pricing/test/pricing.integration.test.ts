@@ -17,7 +17,9 @@ import { FakeHost } from "./fake-host.ts";
 // The service as a process of its own, from its sources; hosts are real gRPC servers.
 
 const ENTRY = new URL("../src/main.ts", import.meta.url).pathname;
-const signal = AbortSignal.timeout(120_000);
+const signal = AbortSignal.timeout(900_000);
+/** What a host that does not answer costs a scan; one that does answer has that long on a machine with others to run. */
+const scanTimeoutMs = 4_000;
 
 async function launch(dir: string, env: Readonly<Record<string, string>> = {}) {
   const [grpcPort, opsPort] = await Promise.all([freePort(), freePort()]);
@@ -27,6 +29,8 @@ async function launch(dir: string, env: Readonly<Record<string, string>> = {}) {
       entry: ENTRY,
       nodeArgs: ["--conditions=@godwit/source"],
       opsUrl: `http://127.0.0.1:${opsPort}`,
+      readyWithinMs: 120_000,
+      stopWithinMs: 60_000,
       env: {
         GODWIT_DATA: dir,
         GODWIT_GRPC_LISTEN: `127.0.0.1:${grpcPort}`,
@@ -37,7 +41,7 @@ async function launch(dir: string, env: Readonly<Record<string, string>> = {}) {
     systemClock,
   );
   process.start();
-  const channel = new GrpcChannel({ target: `127.0.0.1:${grpcPort}`, timeoutMs: 20_000 });
+  const channel = new GrpcChannel({ target: `127.0.0.1:${grpcPort}`, timeoutMs: 60_000 });
   return { process, channel, pricing: client(channel, PricingService) };
 }
 
@@ -61,7 +65,7 @@ describe("pricing", () => {
 
   beforeAll(async () => {
     dir = await mkdtemp(join(tmpdir(), "godwit-pricing-"));
-    service = await launch(join(dir, "data"), { GODWIT_HISTORY: "5", GODWIT_SCAN_TIMEOUT: "400ms" });
+    service = await launch(join(dir, "data"), { GODWIT_HISTORY: "5", GODWIT_SCAN_TIMEOUT: `${scanTimeoutMs}ms` });
     await service.process.ready(signal);
     pricing = service.pricing;
   });
@@ -167,6 +171,8 @@ describe("pricing", () => {
   describe("ScanPrices", () => {
     test("hosts that answer are listed cheapest first; whoever does not is missing, with the reason", async () => {
       const [hangs, lies, refuses, greedy, cheap] = await Promise.all([host(), host(), host(), host(), host()]);
+      const alsoHang = await Promise.all([host(), host(), host()]);
+      for (const each of alsoHang) each.behaviour = "hangs";
       hangs.behaviour = "hangs";
       lies.behaviour = "lies about its id";
       refuses.behaviour = "refuses";
@@ -179,10 +185,10 @@ describe("pricing", () => {
       const down = { hostId: b.hostId, grpcAddress: `127.0.0.1:${await freePort()}` };
       const unknown = { hostId: (await host()).hostId, grpcAddress: "" };
 
-      const targets = [a, hangs, lies, refuses, greedy, cheap].map(({ target }) => target);
+      const targets = [a, hangs, ...alsoHang, lies, refuses, greedy, cheap].map(({ target }) => target);
       const before = performance.now();
       const scan = await pricing.scanPrices({ targets: [...targets, down, silentTarget, unknown, a.target] });
-      expect(performance.now() - before).toBeLessThan(2_500); // 400 ms each, all at once
+      expect(performance.now() - before).toBeLessThan(4 * scanTimeoutMs); // five of them wait that long, all at once
       silent.close();
 
       expect(scan.prices.map(({ hostId, pricePerSecond }) => [hostId, pricePerSecond])).toEqual([
@@ -191,7 +197,7 @@ describe("pricing", () => {
       ]);
       const reason = (target: { hostId: string; grpcAddress: string }) =>
         scan.missing.find((each) => each.hostId === target.hostId && each.grpcAddress === target.grpcAddress);
-      expect(scan.missing).toHaveLength(7);
+      expect(scan.missing).toHaveLength(10);
       expect(reason(hangs.target)?.code).toBe("DEADLINE_EXCEEDED");
       expect(reason(silentTarget)?.code).toBe("DEADLINE_EXCEEDED");
       expect(reason(lies.target)).toMatchObject({ code: "PEER_UNREACHABLE" });
@@ -212,7 +218,7 @@ describe("pricing", () => {
       const tag = nowNs();
       await pricing.reportPrice(a.state({ pricePerSecond: 5n, statedAtUnixNs: tag }));
       a.pricePerSecond = 6n;
-      const scan = await pricing.scanPrices({ timeoutMs: 2_000 });
+      const scan = await pricing.scanPrices({ timeoutMs: 20_000 });
       expect(scan.prices.find(({ hostId }) => hostId === a.hostId)?.pricePerSecond).toBe(6n);
       expect((await pricing.getPrice({ hostId: a.hostId })).price?.pricePerSecond).toBe(6n);
       const byId = await pricing.scanPrices({ targets: [{ hostId: a.hostId }] });

@@ -314,7 +314,7 @@ function nextOffers(registry: TestRegistry, ...hosts: readonly TestHost[]) {
     hosts.map((host) => [
       host,
       registry.authority
-        .watchOffers(host.named, { signal: stopping.signal, timeoutMs: 20_000 })
+        .watchOffers(host.named, { signal: stopping.signal, timeoutMs: 60_000 })
         [Symbol.asyncIterator](),
     ]),
   );

@@ -14,7 +14,7 @@ import { TestRegistry } from "./fixtures/registry.ts";
 import { layGround, storeKinds } from "./fixtures/stores.ts";
 
 const REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
-const CALL_WITHIN_MS = 10_000;
+const CALL_WITHIN_MS = 40_000;
 
 type Question =
   | { readonly case: "listServices"; readonly value: string }

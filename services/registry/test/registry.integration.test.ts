@@ -10,7 +10,7 @@ import { TestRegistry } from "./fixtures/registry.ts";
 import { type Ground, layGround, storeKinds } from "./fixtures/stores.ts";
 
 const CROWD = 32;
-const patience = { timeout: 15_000, interval: 50 };
+const patience = { timeout: 40_000, interval: 50 };
 
 function refusalsOf(answers: readonly CommandResponse[]): Readonly<Record<string, number>> {
   const counts: Record<string, number> = {};
@@ -174,8 +174,8 @@ describe.each(storeKinds)("silence on the %s store", (kind) => {
   test("SL-2, §8: the agents of a host that fell silent are offered to a holder that renews, and it recovers them", async () => {
     await using ground = await layGround(kind);
     await using registry = await TestRegistry.start(ground, {
-      leaseDurationMs: 600,
-      leaseGraceMs: 200,
+      leaseDurationMs: 3_000,
+      leaseGraceMs: 1_000,
       renewEveryMs: 100,
       lookEveryMs: 50,
       nextHolderAfterMs: 100,
@@ -186,7 +186,7 @@ describe.each(storeKinds)("silence on the %s store", (kind) => {
     await holder.announce(registry, held.checkpoint.signed);
     const stopping = new AbortController();
     const offers = registry.authority
-      .watchOffers(holder.named, { signal: stopping.signal, timeoutMs: 20_000 })
+      .watchOffers(holder.named, { signal: stopping.signal, timeoutMs: 60_000 })
       [Symbol.asyncIterator]();
     let offered: string | undefined;
     const waiting = offers.next().then((answer) => {
@@ -254,7 +254,7 @@ describe("two registries on one Redis", () => {
     await holder.announce(one, held.checkpoint.signed);
     const stopping = new AbortController();
     const offers = two.authority
-      .watchOffers(holder.named, { signal: stopping.signal, timeoutMs: 20_000 })
+      .watchOffers(holder.named, { signal: stopping.signal, timeoutMs: 60_000 })
       [Symbol.asyncIterator]();
     const first = offers.next();
     await expect.poll(() => two.graph.offers.listening, patience).toBe(1);
@@ -303,7 +303,7 @@ describe("Redis forgets its scripts, not its data", () => {
 
   test("a Redis that stands still ends reads of several commands in time, too", async () => {
     await using ground = await layGround("redis");
-    await using registry = await TestRegistry.start(ground, { redisTimeoutMs: 300 });
+    await using registry = await TestRegistry.start(ground);
     const host = await TestHost.open(registry);
     const held = await host.acquire(registry);
     ground.redis?.pause();

@@ -35,7 +35,7 @@ describe.each(storeKinds)("sessions on the %s store", (kind) => {
     });
     const opened = await open(host.opening(incarnation));
     expect(opened.secret).toHaveLength(32);
-    expect(opened.rules).toMatchObject({ durationMs: 10_000, graceMs: 2_000, renewEveryMs: 3_000 });
+    expect(opened.rules).toMatchObject({ durationMs: 300_000, graceMs: 2_000, renewEveryMs: 3_000 });
     await expect(open(host.opening(incarnation))).rejects.toMatchObject({ code: "SESSION_EXISTS" });
   });
 
@@ -220,7 +220,7 @@ describe.each(storeKinds)("sessions on the %s store", (kind) => {
     const host = await TestHost.open(registry);
     const wrong = { ...host.named, caller: { session: host.session, secret: new Uint8Array(32) } };
     const first = (request: typeof host.named) =>
-      registry.authority.watchOffers(request, { timeoutMs: 10_000 })[Symbol.asyncIterator]().next();
+      registry.authority.watchOffers(request, { timeoutMs: 40_000 })[Symbol.asyncIterator]().next();
     await expect(first(wrong)).rejects.toMatchObject({ code: "BAD_SECRET" });
     const waiting = first(host.named);
     waiting.catch(() => {});

@@ -111,8 +111,9 @@ describe("a lane", () => {
     lane.submit(first);
     lane.submit(second);
     threads.last().becomeReady();
-    threads.last().now = { kind: "tick", sinceNs: monotonicNs() };
-    await clock.advance(20 * limits.tickTimeoutMs); // time of the fake clock, of which the agent has used nothing
+    // It begins later than this test can last, so that the agent has used nothing of what passes on the fake clock.
+    threads.last().now = { kind: "tick", sinceNs: monotonicNs() + 3_600_000_000_000n };
+    await clock.advance(20 * limits.tickTimeoutMs);
     expect(lost).toEqual([]);
     threads.last().now = { kind: "tick", sinceNs: monotonicNs() - 100_000_000n };
     await clock.advance(limits.tickTimeoutMs);

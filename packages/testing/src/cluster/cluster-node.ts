@@ -40,7 +40,7 @@ export class ClusterNode implements AsyncDisposable {
     this.grpcAddress = `127.0.0.1:${grpcPort}`;
     this.opsUrl = `http://127.0.0.1:${opsPort}`;
     this.#signal = signal;
-    this.process = new ServiceProcess({ name, entry, opsUrl: this.opsUrl, env }, systemClock);
+    this.process = new ServiceProcess({ name, entry, opsUrl: this.opsUrl, env, ...patience }, systemClock);
     this.channel = new GrpcChannel({ target: this.grpcAddress, timeoutMs: CALL_WITHIN_MS });
   }
 
@@ -111,4 +111,7 @@ export class ClusterNode implements AsyncDisposable {
 }
 
 /** Longer than any deadline inside the services, so that a test sees their error and not its own. */
-const CALL_WITHIN_MS = 30_000;
+const CALL_WITHIN_MS = 60_000;
+
+/** For what hangs, not for what is slow. */
+const patience = { readyWithinMs: 120_000, stopWithinMs: 60_000 };

@@ -41,8 +41,8 @@ export interface RedisServer extends AsyncDisposable {
   log(): string;
 }
 
-const READY_WITHIN_MS = 10_000;
-const STOP_WITHIN_MS = 3_000;
+const READY_WITHIN_MS = 60_000;
+const STOP_WITHIN_MS = 20_000;
 const START_TRIES = 3;
 
 /** Throws with the way to get one when there is no redis-server; REDIS_BIN may name the file, or its folder. */
