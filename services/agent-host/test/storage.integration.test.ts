@@ -288,7 +288,7 @@ describe("a directory that is damaged is refused, and left as it is", () => {
   });
 
   test.each([
-    ["of a newer Godwit", "PRAGMA user_version = 2", "DISK_FAILED"],
+    ["of a newer Godwit", "PRAGMA user_version = 3", "DISK_FAILED"],
     ["of no Godwit at all", "PRAGMA application_id = 7", "DATA_CORRUPT"],
   ] as const)("a database %s is not touched", async (_, change, code) => {
     const { path, database } = await written();

@@ -137,7 +137,10 @@ export function hostService(parts: HostServiceParts, rules: HostServiceRules): S
     connectedPeers: () => ({ peers: parts.connectedPeers().map((peer) => ({ ...peer })) }),
 
     async *getLineage({ agentId: prefix }) {
-      for (const header of await storage.headers(roster.find(prefix))) yield { header: toProtoSigned(header) };
+      const agentId = roster.find(prefix);
+      // What an operator's choice gave up is shown, too: it is signed, so it tells who signed it.
+      const shown = [...(await storage.headers(agentId)), ...(await storage.orphans(agentId))];
+      for (const header of shown) yield { header: toProtoSigned(header) };
     },
   };
   return serve(HostService, handlers);

@@ -1,6 +1,7 @@
 // Checkpoints of all agents: headers, and the states of the newest.
 //
-// EI-11  One checkpoint for an agent, term and tick: a second one is refused, loudly.
+// EI-11  One checkpoint for an agent, term and tick: a second one is refused, loudly. Only an operator's choice makes room:
+//        what that gives up is set aside, and is no checkpoint again (§4, §10).
 // Spine  A header that another one names as its base, and tick 0, is kept for ever.
 // What is read is what was signed: digest, seal and state are checked each time.
 
@@ -8,7 +9,9 @@ import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { Fault } from "@godwit/common/fault";
 import type { CheckpointRef, SignedBytes } from "@godwit/common/lease";
 import { type Checkpoint, digestOf, type Header, joinCheckpoint, readHeader } from "@godwit/lineage";
+import { OrphanRows } from "./orphan-rows.ts";
 import { type Cell, CellReader, pack, type Row, sameBytes, sealOf, unpack } from "./rows.ts";
+import { checkChoice, type ForcedChoice, setAsideOf } from "./set-aside.ts";
 
 /** A header as it is to be written: what it says, and what was signed. */
 export interface HeaderToKeep {
@@ -35,17 +38,23 @@ const NEWEST_FIRST = "ORDER BY era DESC, major DESC, tick DESC";
 
 export class CheckpointRows {
   readonly #cells: CellReader;
+  readonly #orphans: OrphanRows;
   readonly #statements: Readonly<Record<keyof typeof SQL, StatementSync>>;
 
   constructor(db: DatabaseSync, path: string) {
     this.#cells = new CellReader(path);
+    this.#orphans = new OrphanRows(db);
     const prepared = Object.entries(SQL).map(([name, sql]) => [name, db.prepare(sql)] as const);
     this.#statements = Object.fromEntries(prepared) as Record<keyof typeof SQL, StatementSync>;
   }
 
-  /** Whether exactly this checkpoint is held with its state. Throws Fault DIVERGENT_LINEAGE when another one has its place. */
+  /**
+   * Whether exactly this checkpoint is held with its state. Throws Fault DIVERGENT_LINEAGE when another one has its place,
+   * STALE_CHECKPOINT when it was set aside.
+   */
   holds({ header, digest }: HeaderToKeep): boolean {
     const { agentId, era, major, tick } = header;
+    if (this.isOrphan(agentId, digest)) throw new Fault({ code: "STALE_CHECKPOINT", agentId });
     const row = this.#statements.place.get(agentId, era, major, tick);
     if (row === undefined) return false;
     if (this.#cells.text(row, "digest") !== digest) throw new Fault({ code: "DIVERGENT_LINEAGE", agentId });
@@ -53,7 +62,35 @@ export class CheckpointRows {
   }
 
   hasAny(agentId: string): boolean {
-    return this.#statements.any.get(agentId) !== undefined;
+    return this.#statements.any.get(agentId) !== undefined || this.#orphans.hasAny(agentId);
+  }
+
+  /** Throws Fault INVALID_ARGUMENT for a choice that gives up what it chooses. */
+  setAside(agentId: string, choice: ForcedChoice): void {
+    checkChoice(choice);
+    const held = this.headers(agentId).reverse();
+    const links = held.map(({ ref, signed }) => {
+      const { previous, base } = readHeader(signed.payload);
+      return { ref, previous, base: base?.digest };
+    });
+    for (const digest of setAsideOf(links, choice)) this.#orphans.put(agentId, digest);
+    const { era, major, tick, digest } = choice.chosen;
+    if (!canKeep(choice.chosen)) throw invalid("its era, major or tick is beyond what a host can keep");
+    const other = this.#statements.place.get(agentId, era, major, tick);
+    if (other !== undefined && this.#cells.text(other, "digest") !== digest) {
+      this.#orphans.put(agentId, this.#cells.text(other, "digest"));
+    }
+    this.#orphans.bringBack(agentId, digest);
+  }
+
+  /** Whether it was set aside. */
+  isOrphan(agentId: string, digest: string): boolean {
+    return this.#orphans.has(agentId, digest);
+  }
+
+  /** What was set aside, newest first. */
+  orphans(agentId: string): HeldHeader[] {
+    return this.#orphans.all(agentId).map((row) => this.#header(row));
   }
 
   putOnSpine(kept: HeaderToKeep): void {
@@ -78,7 +115,7 @@ export class CheckpointRows {
 
   /** Once nothing names it any more. */
   dropState(agentId: string, digest: string): void {
-    this.#statements.dropState.run(agentId, digest, agentId, digest, agentId, digest);
+    this.#statements.dropState.run(agentId, digest, agentId, digest, agentId, digest, agentId, digest);
   }
 
   newestWithState(agentId: string): Checkpoint | undefined {
@@ -161,6 +198,7 @@ export class CheckpointRows {
   dropAll(agentId: string): void {
     this.#statements.dropHeaders.run(agentId);
     this.#statements.dropStates.run(agentId);
+    this.#orphans.dropAll(agentId);
   }
 
   /** With a wallet it has its state, too. False when the header was there already: it is as it was. */
@@ -266,6 +304,7 @@ const SQL = {
   state: "SELECT bytes FROM states WHERE agent_id = ? AND digest = ?",
   dropState: `DELETE FROM states WHERE agent_id = ? AND digest = ?
     AND NOT EXISTS (SELECT 1 FROM headers WHERE agent_id = ? AND state_digest = ? AND has_state = 1)
+    AND NOT EXISTS (SELECT 1 FROM set_aside WHERE agent_id = ? AND state_digest = ? AND has_state = 1)
     AND NOT EXISTS (SELECT 1 FROM staging WHERE agent_id = ? AND state_digest = ?)`,
   newestWithState: `SELECT ${COLUMNS} FROM headers WHERE agent_id = ? AND has_state = 1 ${NEWEST_FIRST} LIMIT 1`,
   withState: `SELECT ${COLUMNS} FROM headers WHERE agent_id = ? AND digest = ? AND has_state = 1`,

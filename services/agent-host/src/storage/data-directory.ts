@@ -13,6 +13,7 @@ import type { Clock } from "@godwit/common/clock";
 import { Fault } from "@godwit/common/fault";
 import type { CheckpointRef, SignedBytes } from "@godwit/common/lease";
 import { type Checkpoint, digestOf } from "@godwit/lineage";
+import { AgentRows } from "./agent-rows.ts";
 import { BlobRows } from "./blob-rows.ts";
 import { type DatabaseParts, type HeldDatabase, holdDatabase } from "./database.ts";
 import { type CommitCounters, GroupCommit, type Unit } from "./group-commit.ts";
@@ -21,6 +22,7 @@ import { Meta } from "./meta.ts";
 import { pack, sameBytes, unpack } from "./rows.ts";
 import { SessionRows } from "./session-rows.ts";
 import { asFault } from "./sqlite-fault.ts";
+import { StagingRows } from "./staging-rows.ts";
 import type { IncomingHandoff, StagedHandoff, StorageRules, StoredAgent, WriteUnit } from "./types.ts";
 
 export interface DataDirectoryParts {
@@ -60,7 +62,7 @@ export class DataDirectory {
     checkRules(parts.rules);
     const directory = resolve(path);
     const { clock, rules, hold = holdDatabase } = parts;
-    const check = (db: DatabaseSync, file: string) => void contentOf(db, file, rules);
+    const check = (db: DatabaseSync, file: string) => void contentOf(db, file);
     const held = hold(directory, { clock, maxBytes: rules.maxBytes, check });
     try {
       return new DataDirectory(directory, held, parts);
@@ -81,7 +83,7 @@ export class DataDirectory {
     this.#blobs = new BlobRows(db, held.path);
     this.#sessionRows = new SessionRows(db, held.path);
 
-    const content = contentOf(db, held.path, rules);
+    const content = contentOf(db, held.path);
     this.#seed = content.seed;
     this.#registryKey = content.registryKey;
     this.#mark = content.mark;
@@ -193,7 +195,7 @@ export class DataDirectory {
 
   /**
    * Throws Fault DIVERGENT_LINEAGE for a second checkpoint of one term and tick (EI-11), AGENT_NOT_RUNNING or TERMINATED
-   * for what rules.ts forbids, AGENT_EXISTS in a phase that `onlyIn` does not name, CHECKPOINT_INVALID or
+   * for what rules.ts forbids, STALE_CHECKPOINT for what was set aside, AGENT_EXISTS in a phase that `onlyIn` does not name, CHECKPOINT_INVALID or
    * INVALID_ARGUMENT for what does not fit together, DISK_FAILED or
    * DATA_CORRUPT for the disk's part. In all these cases nothing of the unit was written, except that after DISK_FAILED
    * with `broken` set it is not known.
@@ -255,7 +257,12 @@ export class DataDirectory {
     return this.#read(() => this.#ledger.checkpoints.receipts(agentId, digest));
   }
 
-  /** All headers that are held, newest first. */
+  /** Headers of what a forced choice gave up, newest first: for inspection. Nothing else gives them, or resumes from them. */
+  async orphans(agentId: string): Promise<SignedBytes[]> {
+    return this.#read(() => this.#ledger.checkpoints.orphans(agentId).map(({ signed }) => signed));
+  }
+
+  /** All headers that are held, newest first; without those that were set aside. */
   async headers(agentId: string): Promise<SignedBytes[]> {
     return this.#read(() => this.#ledger.checkpoints.headers(agentId).map(({ signed }) => signed));
   }
@@ -331,9 +338,8 @@ export class DataDirectory {
 }
 
 /** All that is kept in memory, read and checked. */
-function contentOf(db: DatabaseSync, path: string, rules: StorageRules) {
+function contentOf(db: DatabaseSync, path: string) {
   const meta = new Meta(db, path);
-  const ledger = new Ledger(db, path, rules);
   const seed = meta.get("host-seed");
   if (seed === undefined) throw new Fault({ code: "DATA_CORRUPT", path, reason: "the host's key is missing" });
   return {
@@ -341,8 +347,8 @@ function contentOf(db: DatabaseSync, path: string, rules: StorageRules) {
     registryKey: meta.get("registry-key"),
     mark: readMark(meta.get("mark"), path),
     sessions: new SessionRows(db, path).all(),
-    agents: [...ledger.agents.all()],
-    staged: [...ledger.staging.all()],
+    agents: [...new AgentRows(db, path).all()],
+    staged: [...new StagingRows(db, path).all()],
   };
 }
 

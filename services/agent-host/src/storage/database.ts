@@ -29,7 +29,7 @@ import type { Clock } from "@godwit/common/clock";
 import { Fault } from "@godwit/common/fault";
 import { hasNote, holderOf, noteFree, noteHeld } from "./lock-note.ts";
 import { Meta } from "./meta.ts";
-import { APPLICATION_ID, FORMAT, PAGE_BYTES, SCHEMA, SMALL_TABLES } from "./schema.ts";
+import { APPLICATION_ID, FORMAT, PAGE_BYTES, SCHEMA, SMALL_TABLES, STEPS } from "./schema.ts";
 import { asFault, isLocked } from "./sqlite-fault.ts";
 
 export const DATABASE_NAME = "host.db";
@@ -156,7 +156,7 @@ function inspect(path: string, check: DatabaseParts["check"]): void {
 }
 
 function checkFormat(path: string, format: unknown): void {
-  if (format === BigInt(FORMAT)) return;
+  if (format === BigInt(FORMAT) || (typeof format === "bigint" && STEPS[Number(format)] !== undefined)) return;
   if (typeof format === "bigint" && format > BigInt(FORMAT)) {
     const reason = `a newer Godwit has written it (format ${format}; this one knows ${FORMAT}): use that one, or an older copy of the directory`;
     throw new Fault({ code: "DISK_FAILED", path, reason });
@@ -176,6 +176,7 @@ function hold(directory: string, path: string, { clock, maxBytes }: DatabasePart
       meta.set("complete", COMPLETE);
     };
     writeBack(); // its first write takes the lock
+    bringUpToDate(db);
     noteHeld(directory, clock);
     limitSize(db, maxBytes);
     removeLeftovers(directory);
@@ -191,6 +192,13 @@ function hold(directory: string, path: string, { clock, maxBytes }: DatabasePart
   } catch (error) {
     db.close();
     throw error;
+  }
+}
+
+/** Each step of the format is on the disk as a whole or not at all, so an open that was cut short is simply done again. */
+function bringUpToDate(db: DatabaseSync): void {
+  for (let format = Number(pragma(db, "user_version")); format < FORMAT; format++) {
+    db.exec(`BEGIN; ${STEPS[format]}; PRAGMA user_version = ${format + 1}; COMMIT`);
   }
 }
 

@@ -11,6 +11,7 @@ export type {
   RelinquishedEntry,
   RetiredEntry,
 } from "./journal.ts";
+export type { ForcedChoice } from "./set-aside.ts";
 export type {
   AgentIdentity,
   IncomingHandoff,

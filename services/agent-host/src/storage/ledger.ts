@@ -6,8 +6,9 @@ import { Fault } from "@godwit/common/fault";
 import type { SignedBytes } from "@godwit/common/lease";
 import { AgentRows } from "./agent-rows.ts";
 import { CheckpointRows, checkpointToKeep, type HeaderToKeep, headerToKeep } from "./checkpoint-rows.ts";
-import { checkpointNamedBy } from "./journal.ts";
+import { checkpointNamedBy, type JournalEntry } from "./journal.ts";
 import { checkpointRefusal, journalRefusal, relinquishedAfter } from "./rules.ts";
+import type { ForcedChoice } from "./set-aside.ts";
 import { StagingRows } from "./staging-rows.ts";
 import type { AgentIdentity, StagedHandoff, StorageRules, StoredAgent, WriteUnit } from "./types.ts";
 
@@ -52,6 +53,7 @@ export class Ledger {
     if (unit.onlyIn?.includes(before?.journal.phase ?? "none") === false) {
       throw new Fault({ code: "AGENT_EXISTS", agentId });
     }
+    if (unit.setAside !== undefined) this.#setAside(agentId, unit.setAside, journal ?? before?.journal);
     const stagedNow = unit.stage && staged && this.#stage(before, unit.stage, staged);
     const promoted = unit.promoteStaging === undefined ? undefined : this.#promote(before, unit, unit.promoteStaging);
     const agent = this.#putAgent(before, unit, promoted?.handoff.agent);
@@ -81,6 +83,15 @@ export class Ledger {
     this.staging.deleteOfAgent(agentId);
     this.checkpoints.dropAll(agentId);
     return handoffs.map(({ handoffId }) => handoffId);
+  }
+
+  /** Throws Fault INVALID_ARGUMENT when the agent's journal goes on from what is given up: that would resume an orphan. */
+  #setAside(agentId: string, choice: ForcedChoice, journal: JournalEntry | undefined): void {
+    this.checkpoints.setAside(agentId, choice);
+    const named = journal && checkpointNamedBy(journal);
+    if (named === undefined || !this.checkpoints.isOrphan(agentId, named)) return;
+    const reason = `the journal names checkpoint ${named}, which is given up: write another entry with the choice`;
+    throw new Fault({ code: "INVALID_ARGUMENT", field: "journal", reason });
   }
 
   #stage(

@@ -2,10 +2,34 @@
 
 /** "GWHD": tells a host's database from any other file of SQLite. */
 export const APPLICATION_ID = 0x47574844;
-export const FORMAT = 1;
+export const FORMAT = 2;
 
 /** Measured against 4 and 16 KiB; see docs/decisions/0003-host-storage.md. */
 export const PAGE_BYTES = 8192;
+
+/** Checkpoints that a forced choice gave up; the same cells as in `headers`, and as many of one place as there were. */
+const SET_ASIDE = `
+  CREATE TABLE set_aside (
+    agent_id TEXT NOT NULL,
+    era INTEGER NOT NULL,
+    major INTEGER NOT NULL,
+    tick INTEGER NOT NULL,
+    digest TEXT NOT NULL,
+    base_digest TEXT,
+    state_digest TEXT NOT NULL,
+    payload BLOB NOT NULL,
+    signature BLOB NOT NULL,
+    seal BLOB NOT NULL,
+    on_spine INTEGER NOT NULL,
+    receipts BLOB,
+    receipts_seal BLOB,
+    has_state INTEGER NOT NULL,
+    PRIMARY KEY (agent_id, digest)
+  ) STRICT, WITHOUT ROWID;
+`;
+
+/** Leads from each older format to the next. */
+export const STEPS: Readonly<Record<number, string>> = { 1: SET_ASIDE };
 
 // Rows that change are `sealed` by a checksum over their cells. States and blobs have none: their digest is their name.
 // `headers` and `states` have a rowid, so that the commits of many agents land side by side on the same few pages.
@@ -72,7 +96,7 @@ export const SCHEMA = `
     seal BLOB NOT NULL
   ) STRICT;
   CREATE INDEX staging_by_agent ON staging (agent_id, state_digest);
-`;
+${SET_ASIDE}`;
 
 /** Whose content nothing but SQLite vouches for. The others hold bulk and are checked by digest when they are read. */
 export const SMALL_TABLES = ["meta", "sessions", "agents", "staging"] as const;

@@ -3,6 +3,7 @@
 import type { CheckpointRef, SignedBytes, Term } from "@godwit/common/lease";
 import type { Checkpoint } from "@godwit/lineage";
 import type { JournalEntry, Phase } from "./journal.ts";
+import type { ForcedChoice } from "./set-aside.ts";
 
 export interface StorageRules {
   /** Headers off the spine that are kept for each agent. */
@@ -58,6 +59,11 @@ export interface WriteUnit {
   readonly agentId: string;
   /** The agent's phases on the disk in which this may be written; `none` for an agent that is new here. Absent: any. */
   readonly onlyIn?: readonly (Phase | "none")[];
+  /**
+   * An operator's choice between two checkpoints of one tick: what it gives up, as far as it is held, is set aside, and
+   * no part of this unit or of a later one takes it for a checkpoint again, unless a later choice is for it.
+   */
+  readonly setAside?: ForcedChoice;
   readonly stage?: IncomingHandoff;
   /** Id of a staged handoff whose checkpoint, spine and receipts become committed ones. */
   readonly promoteStaging?: string;
