@@ -19,7 +19,7 @@ import { waitFor } from "@godwit/testing";
 import { describe, expect, test } from "vitest";
 import { MIGRATE_PROTOCOL } from "../src/migration/wire.ts";
 import { FramedStream } from "../src/p2p/index.ts";
-import { move, Neighbourhood, only, type StoryPlace } from "./migration-place.ts";
+import { move, Neighbourhood, only, quick, type StoryPlace } from "./migration-place.ts";
 import { type AgentRecipe, Story, StoryAgent, storyHost } from "./migration-story.ts";
 
 interface Setting {
@@ -29,9 +29,12 @@ interface Setting {
   readonly agent: StoryAgent;
 }
 
-async function setting(recipe: AgentRecipe = {}): Promise<Setting> {
+async function setting(
+  recipe: AgentRecipe = {},
+  rules: ConstructorParameters<typeof Neighbourhood>[1] = {},
+): Promise<Setting> {
   const story = new Story(storyHost(1), recipe);
-  const hood = new Neighbourhood(story);
+  const hood = new Neighbourhood(story, rules);
   const [a, b] = [await hood.host(1), await hood.host(2)];
   const agent = StoryAgent.create(story, a.host);
   a.agent = agent;
@@ -209,7 +212,7 @@ describe("frames that do not fit", () => {
   });
 
   test("GH-8: who says nothing is not listened to for ever, and takes nobody's place", async () => {
-    const set = await setting();
+    const set = await setting({}, { timeouts: quick });
     const silent = await Promise.all(Array.from({ length: 6 }, () => Liar.at(set)));
     expect((await move(set.a, only(set.b))).done).toBeDefined();
     for (const liar of silent) expect(await liar.refusal()).toBe("DEADLINE_EXCEEDED");

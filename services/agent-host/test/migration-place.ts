@@ -20,15 +20,25 @@ import { registryKey, type Story, StoryAgent, type StoryHost, storyHost } from "
 const logger = pino({ level: "silent" });
 const MIB = 1024 * 1024;
 
-export const quick: MigrationTimeouts = {
+/** For tests in which nothing is waited for in vain: a machine that is shared with others is slow, and not wrong. */
+export const patient: MigrationTimeouts = {
   ...defaultMigrationTimeouts,
-  connectMs: 2_000,
-  acceptMs: 400,
-  preparedMs: 800,
-  startedMs: 400,
-  partMs: 800,
-  closeMs: 300,
+  connectMs: 50_000,
+  acceptMs: 50_000,
+  preparedMs: 50_000,
+  startedMs: 50_000,
+  partMs: 50_000,
+  closeMs: 5_000,
   stopMs: 300,
+};
+
+/** For those that wait for what never comes: long enough for what does. */
+export const quick: MigrationTimeouts = {
+  ...patient,
+  acceptMs: 4_000,
+  preparedMs: 4_000,
+  startedMs: 4_000,
+  partMs: 4_000,
 };
 
 /** What a host is told to be like, for one test. */
@@ -219,6 +229,8 @@ class StoryArrival implements IncomingAgent {
   }
 }
 
+type AtTheEnd = (stop: () => Promise<void>) => void;
+
 interface PlaceRules {
   readonly timeouts: MigrationTimeouts;
   readonly maxIncoming: number;
@@ -231,10 +243,14 @@ export class Neighbourhood {
   readonly #rules: PlaceRules;
   readonly #own: StoryPlace[] = [];
 
-  constructor(story: Story, rules: Partial<PlaceRules> = {}) {
+  /** Tests that run side by side give the `atTheEnd` of their own context. */
+  constructor(
+    story: Story,
+    { atTheEnd = onTestFinished, ...rules }: Partial<PlaceRules> & { readonly atTheEnd?: AtTheEnd } = {},
+  ) {
     this.story = story;
-    this.#rules = { timeouts: quick, maxIncoming: 4, ...rules };
-    onTestFinished(() => this.#stop());
+    this.#rules = { timeouts: patient, maxIncoming: 4, ...rules };
+    atTheEnd(() => this.#stop());
   }
 
   async host(byte: number): Promise<StoryPlace> {
@@ -325,7 +341,7 @@ export async function move(
 ): Promise<Told> {
   const { agent } = from;
   if (agent === undefined) throw new Error("there is no agent here");
-  const { signal = new AbortController().signal, onEvent, timeoutMs = 20_000 } = options;
+  const { signal = new AbortController().signal, onEvent, timeoutMs = 170_000 } = options;
   const events: MigrationEvent[] = [];
   for await (const event of from.source.migrate(agent, { aim, policy, timeoutMs }, signal)) {
     events.push(event);

@@ -2,8 +2,8 @@
 
 import { FRAME_LIMITS } from "@godwit/migration";
 import { assertSingleOwner, waitFor } from "@godwit/testing";
-import { describe, expect, test } from "vitest";
-import { move, Neighbourhood, only, quick, type StoryPlace } from "./migration-place.ts";
+import { describe, expect, type TestContext, test } from "vitest";
+import { move, Neighbourhood, only, patient, quick, type StoryPlace } from "./migration-place.ts";
 import { type AgentRecipe, Story, StoryAgent, storyHost } from "./migration-story.ts";
 
 interface Setting {
@@ -194,7 +194,7 @@ describe("a target that does not take it", () => {
   });
 
   test("a source that goes away while it is let in leaves no place taken", async () => {
-    const setting = await threeHosts({}, { maxIncoming: 1 });
+    const setting = await threeHosts({}, { maxIncoming: 1, timeouts: quick });
     const { a, b } = setting;
     const gate = Promise.withResolvers<void>();
     b.knobs.beforeAdmitted = () => gate.promise;
@@ -259,8 +259,10 @@ const farBoundaries: readonly (readonly [string, Class])[] = [
 describe("GH-2: a stream that breaks at a frame", () => {
   const recipe: AgentRecipe = { stateBytes: 3 * FRAME_LIMITS.chunkBytes, moduleBytes: 2 * FRAME_LIMITS.chunkBytes };
 
-  async function broken(fault: string, at: "a" | "b", expected: Class): Promise<void> {
-    const setting = await threeHosts(recipe);
+  async function broken(fault: string, at: "a" | "b", expected: Class, { onTestFinished }: TestContext): Promise<void> {
+    // What is swallowed is missed when the time of a step is over; a cut is noticed at once.
+    const timeouts = fault.includes("swallow") ? quick : patient;
+    const setting = await threeHosts(recipe, { timeouts, atTheEnd: onTestFinished });
     const { hood, a, b } = setting;
     setting[at].faults.arm(fault);
     const { done, failures, tried, steps } = await move(a, { kind: "host", hostId: b.hostId, otherwise: "candidates" });
@@ -283,13 +285,20 @@ describe("GH-2: a stream that breaks at a frame", () => {
     for (const { staged, left } of hood.places) expect([staged, left]).toEqual([undefined, []]);
   }
 
-  test.each(boundaries)("at the source, %s: %s, and it moves all the same", async (fault, expected) => {
-    await broken(fault, "a", expected);
-  });
+  // Side by side: most of their time they wait.
+  test.concurrent.for(boundaries)(
+    "at the source, %s: %s, and it moves all the same",
+    async ([fault, expected], context) => {
+      await broken(fault, "a", expected, context);
+    },
+  );
 
-  test.each(farBoundaries)("at the target, %s: %s, and it moves all the same", async (fault, expected) => {
-    await broken(fault, "b", expected);
-  });
+  test.concurrent.for(farBoundaries)(
+    "at the target, %s: %s, and it moves all the same",
+    async ([fault, expected], context) => {
+      await broken(fault, "b", expected, context);
+    },
+  );
 
   test("a delay alone changes nothing", async () => {
     const setting = await threeHosts();
@@ -341,7 +350,7 @@ describe("a move that goes wrong on one side", () => {
   });
 
   test("GH-4: a claim whose answer was lost is repeated until it is answered", async () => {
-    const setting = await threeHosts({}, { timeouts: { ...quick, startedMs: 5_000 } });
+    const setting = await threeHosts();
     setting.b.knobs.claimsLost = ["before", "after"];
     const { done, failures } = await move(setting.a, only(setting.b));
     expect(failures).toEqual([]);
@@ -351,7 +360,7 @@ describe("a move that goes wrong on one side", () => {
   });
 
   test("GH-4: a claim that comes after the source recovered is dead: a replica, and the next candidate runs it", async () => {
-    const setting = await threeHosts();
+    const setting = await threeHosts({}, { timeouts: quick });
     const { a, b, c, hood } = setting;
     const late = Promise.withResolvers<void>();
     b.knobs.beforeClaim = () => late.promise;
@@ -367,7 +376,7 @@ describe("a move that goes wrong on one side", () => {
   });
 
   test("GH-3: the claim won the race: the source hears it from the registry, and does not tick", async () => {
-    const setting = await threeHosts();
+    const setting = await threeHosts({}, { timeouts: quick });
     const { a, b } = setting;
     b.faults.arm("send:started:swallow");
     const { done, steps, failures } = await move(a, only(b));
@@ -378,7 +387,7 @@ describe("a move that goes wrong on one side", () => {
   });
 
   test("FS-1: a target that cannot start what it claimed keeps it, and the source does not take it back", async () => {
-    const setting = await threeHosts();
+    const setting = await threeHosts({}, { timeouts: quick });
     const { a, b } = setting;
     b.knobs.startFails = true;
     const { done } = await move(a, only(b));
@@ -490,7 +499,7 @@ describe("a host that stops while agents come in", () => {
   });
 
   test("GH-5: after the claim was sent it is left to the journal, and never refused", async () => {
-    const setting = await threeHosts();
+    const setting = await threeHosts({}, { timeouts: quick });
     const { a, b } = setting;
     const sent = Promise.withResolvers<void>();
     const never = Promise.withResolvers<void>();
