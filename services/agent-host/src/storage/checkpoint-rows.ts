@@ -11,7 +11,7 @@ import type { CheckpointRef, SignedBytes } from "@godwit/common/lease";
 import { type Checkpoint, digestOf, type Header, joinCheckpoint, readHeader } from "@godwit/lineage";
 import { OrphanRows } from "./orphan-rows.ts";
 import { type Cell, CellReader, pack, type Row, sameBytes, sealOf, unpack } from "./rows.ts";
-import { checkChoice, type ForcedChoice, setAsideOf } from "./set-aside.ts";
+import { type ForcedChoice, setAsideOf } from "./set-aside.ts";
 
 /** A header as it is to be written: what it says, and what was signed. */
 export interface HeaderToKeep {
@@ -65,22 +65,14 @@ export class CheckpointRows {
     return this.#statements.any.get(agentId) !== undefined || this.#orphans.hasAny(agentId);
   }
 
-  /** Throws Fault INVALID_ARGUMENT for a choice that gives up what it chooses. */
+  /** What an earlier choice gave up, and this one takes, is a checkpoint again. */
   setAside(agentId: string, choice: ForcedChoice): void {
-    checkChoice(choice);
-    const held = this.headers(agentId).reverse();
-    const links = held.map(({ ref, signed }) => {
+    const links = this.headers(agentId).map(({ ref, signed }) => {
       const { previous, base } = readHeader(signed.payload);
       return { ref, previous, base: base?.digest };
     });
     for (const digest of setAsideOf(links, choice)) this.#orphans.put(agentId, digest);
-    const { era, major, tick, digest } = choice.chosen;
-    if (!canKeep(choice.chosen)) throw invalid("its era, major or tick is beyond what a host can keep");
-    const other = this.#statements.place.get(agentId, era, major, tick);
-    if (other !== undefined && this.#cells.text(other, "digest") !== digest) {
-      this.#orphans.put(agentId, this.#cells.text(other, "digest"));
-    }
-    this.#orphans.bringBack(agentId, digest);
+    for (const { digest } of choice.lineage) this.#orphans.bringBack(agentId, digest);
   }
 
   /** Whether it was set aside. */

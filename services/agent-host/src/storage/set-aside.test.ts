@@ -16,7 +16,12 @@ const { created, adaTicks, bobFirst, bobLast } = travelled();
 const agentId = created.header.agentId;
 const twin = next(bobFirst, { host: bob, text: "twin" });
 const twinLater = next(twin, { host: bob });
-const choice = { chosen: refOf(bobLast), givenUp: [refOf(twin)] };
+/** As the record has it after an operator chose in major 2: what each major started from. */
+const choiceOf = (chosen: Checkpoint) => ({
+  forced: { era: 0n, major: 2n },
+  lineage: [chosen, adaTicks[1], created].map(refOf),
+});
+const choice = choiceOf(bobLast);
 const onwards = next(bobLast, { host: cleo, term: { era: 0n, major: 3n }, origin: "recovered" });
 const receipts = [Uint8Array.of(7)];
 
@@ -68,7 +73,7 @@ describe("what a forced choice gives up", () => {
   test("takes majors that started from it along", async () => {
     const aside = next(twin, { host: ada, term: { era: 0n, major: 2n }, origin: "recovered" });
     const directory = await holding(undefined, [twin, aside]);
-    await directory.commit({ agentId, setAside: choice });
+    await directory.commit({ agentId, setAside: { ...choice, forced: { era: 0n, major: 3n } } });
     expect(await directory.orphans(agentId)).toEqual([aside.signed, twin.signed]);
     expect(await directory.latestCheckpoint(agentId)).toEqual(bobFirst);
   });
@@ -76,7 +81,7 @@ describe("what a forced choice gives up", () => {
   test("leaves what was chosen, and what that goes back to, where it is", async () => {
     const later = next(bobLast, { host: bob });
     const directory = await holding(undefined, [bobLast, later]);
-    await directory.commit({ agentId, setAside: { chosen: refOf(later), givenUp: [refOf(twin)] } });
+    await directory.commit({ agentId, setAside: choiceOf(later) });
     expect(await directory.orphans(agentId)).toEqual([]);
     expect(await directory.latestCheckpoint(agentId)).toEqual(later);
   });
@@ -84,20 +89,28 @@ describe("what a forced choice gives up", () => {
   test("can be chosen after all by a later choice, with its state", async () => {
     const directory = await holding();
     await directory.commit({ agentId, setAside: choice, checkpoint: bobLast });
-    await directory.commit({ agentId, setAside: { chosen: refOf(twin), givenUp: [refOf(bobLast)] } });
+    await directory.commit({ agentId, setAside: choiceOf(twin) });
     expect(await directory.latestCheckpoint(agentId)).toEqual(twin);
     expect(await directory.receipts(agentId, twin.digest)).toEqual(receipts);
     expect(await directory.orphans(agentId)).toEqual([twinLater.signed, bobLast.signed]);
   });
 
-  test("is refused when the choice is for what it gives up, or the journal goes on from that; nothing is changed", async () => {
+  test("is refused while the journal goes on from it: that would resume it; nothing is changed", async () => {
     const directory = await holding();
-    const same = { chosen: refOf(twin), givenUp: [refOf(twin)] };
-    await expect(directory.commit({ agentId, setAside: same })).rejects.toEqual(fault("INVALID_ARGUMENT"));
     const journal = { ...ownerEntry(onwards), unconfirmedBase: refOf(twin) };
     await expect(directory.commit({ agentId, setAside: choice, journal })).rejects.toEqual(fault("INVALID_ARGUMENT"));
     expect(await directory.latestCheckpoint(agentId)).toEqual(twinLater);
     expect(await directory.orphans(agentId)).toEqual([]);
+  });
+
+  test("is the same when it is said again, and nothing of the choice's own term and later is touched", async () => {
+    const directory = await holding();
+    await directory.commit({ agentId, setAside: choice, checkpoint: bobLast });
+    await directory.commit({ agentId, checkpoint: onwards });
+    const later = { ...choice, lineage: [refOf(bobLast), ...choice.lineage] };
+    for (const again of [choice, later]) await directory.commit({ agentId, setAside: again });
+    expect(await directory.latestCheckpoint(agentId)).toEqual(onwards);
+    expect(await directory.orphans(agentId)).toHaveLength(2);
   });
 
   test("goes with the rest when the agent was terminated and is forgotten", async () => {
@@ -131,12 +144,33 @@ describe("what goes, of what is held", () => {
   });
   const asideOf = (...held: readonly Checkpoint[]) => [...setAsideOf(held.map(link), choice)];
 
-  test("a later tick stays when another checkpoint than the one given up has its place", () => {
-    const later = next(bobLast, { host: bob });
-    expect(asideOf(bobFirst, bobLast, later)).toEqual([]);
+  test("the past of the chosen one stays, tick by tick", () => {
+    expect(asideOf(created, ...adaTicks, bobFirst, bobLast)).toEqual([]);
   });
 
-  test("in doubt a later tick goes: nobody can tell which of the two it follows", () => {
-    expect(asideOf(bobFirst, twinLater)).toEqual([twinLater.digest]);
+  test("what is newer than the chosen one goes, on its own branch, too", () => {
+    const later = next(bobLast, { host: bob });
+    expect(asideOf(bobFirst, bobLast, later)).toEqual([later.digest]);
+  });
+
+  test("what is newer than a base that was confirmed goes, in every major", () => {
+    const late = next(adaTicks[1], { host: ada });
+    expect(asideOf(created, ...adaTicks, late, bobFirst)).toEqual([late.digest]);
+  });
+
+  test("another checkpoint in the place of a base goes, also when the base itself is not held", () => {
+    const fork = next(adaTicks[0], { host: ada, text: "fork" });
+    expect(asideOf(created, adaTicks[0], fork)).toEqual([fork.digest]);
+  });
+
+  test("below a gap it stays", () => {
+    expect(asideOf(created, adaTicks[0], bobFirst)).toEqual([]);
+  });
+
+  test("what is older than all bases that the record still has stays", () => {
+    const held = [created, ...adaTicks, bobFirst, twin].map(link);
+    const { forced, lineage } = choice;
+    expect([...setAsideOf(held, { forced, lineage: lineage.slice(0, 1) })]).toEqual([twin.digest]);
+    expect([...setAsideOf(held, { forced, lineage: [] })]).toEqual([]);
   });
 });

@@ -1,20 +1,21 @@
 // What a forced choice (force_recover, protocol §4) gives up of what a host holds. Pure: the store asks and moves.
 //
-// 1. The checkpoint that was chosen stays, and so does what it names as its past.
-// 2. A checkpoint that was given up goes, with what may follow it: later ones of its major, unless another one is held in
-//    its place, and every major that started from one that goes.
-// 3. In doubt a checkpoint goes: set aside it is kept for inspection, in its place it might be resumed.
+// 1. What the record names as bases stays, and what those name as their past, one by one, as far as it is held.
+// 2. Every other checkpoint below the choice's own term goes: of a major that is not among the bases' ones, newer than what
+//    the next major started from, or beside the path.
+// 3. Below a gap in a major nobody can tell by the links; that stays. It is in nobody's way, and to be resumed it would
+//    need the registry, which takes the bases alone.
 
-import { Fault } from "@godwit/common/fault";
-import { type CheckpointRef, sameTerm } from "@godwit/common/lease";
+import { type CheckpointRef, compareTerms, formatTerm, type Term } from "@godwit/common/lease";
 
+/** As the authority record has it: `forced`, and what its bases started from, newest first. */
 export interface ForcedChoice {
-  readonly chosen: CheckpointRef;
-  /** Of the conflict, all but the chosen one. */
-  readonly givenUp: readonly CheckpointRef[];
+  /** The term of the choice. It gives up nothing from there on. */
+  readonly forced: Term;
+  readonly lineage: readonly CheckpointRef[];
 }
 
-/** What the choice has to know of a header that is held. */
+/** What has to be known of a header that is held. */
 export interface Link {
   readonly ref: CheckpointRef;
   /** Digests. */
@@ -22,40 +23,48 @@ export interface Link {
   readonly base: string | undefined;
 }
 
-/** Throws Fault INVALID_ARGUMENT for a choice that gives up what it chooses. */
-export function checkChoice({ chosen, givenUp }: ForcedChoice): void {
-  if (!givenUp.some(({ digest }) => digest === chosen.digest)) return;
-  const reason = `checkpoint ${chosen.digest} is both chosen and given up: name the other one of the two`;
-  throw new Fault({ code: "INVALID_ARGUMENT", field: "setAside", reason });
+/** A checkpoint that is known to be on the lineage. */
+interface Step {
+  readonly ref: CheckpointRef;
+  /** What it follows is not held. */
+  readonly gapBelow: boolean;
 }
 
-/** Digests of what goes. `held`: headers of one agent, oldest first. */
-export function setAsideOf(held: readonly Link[], { chosen, givenUp }: ForcedChoice): ReadonlySet<string> {
-  const kept = pastOf(held, chosen);
-  const aside = new Set<string>();
-  for (const { ref, base } of held) {
-    if (kept.has(ref.digest)) continue;
-    const startsOnOne = base !== undefined && aside.has(base);
-    if (startsOnOne || givenUp.some((given) => mayFollow(held, given, ref))) aside.add(ref.digest);
-  }
-  return aside;
+/** Digests of what goes, of one agent's headers. */
+export function setAsideOf(held: readonly Link[], { forced, lineage }: ForcedChoice): ReadonlySet<string> {
+  const below = lineage.filter((ref) => compareTerms(ref, forced) < 0);
+  const oldest = below.at(-1);
+  if (oldest === undefined) return new Set();
+  const path = pathOf(held, below);
+  const byTerm = Map.groupBy(path.values(), ({ ref }) => formatTerm(ref));
+  const goes = ({ ref }: Link) => {
+    if (compareTerms(ref, forced) >= 0 || path.has(ref.digest)) return false;
+    const steps = byTerm.get(formatTerm(ref));
+    // The record keeps the newest bases only: of what is older it says nothing.
+    return steps === undefined ? compareTerms(ref, oldest) > 0 : !isInGap(ref, steps);
+  };
+  return new Set(held.filter(goes).map(({ ref }) => ref.digest));
 }
 
-function pastOf(held: readonly Link[], chosen: CheckpointRef): ReadonlySet<string> {
+/** By digest: the bases, and all that the links lead to from there. */
+function pathOf(held: readonly Link[], lineage: readonly CheckpointRef[]): ReadonlyMap<string, Step> {
   const links = new Map(held.map((link) => [link.ref.digest, link]));
-  const past = new Set<string>();
-  let at: string | undefined = chosen.digest;
-  while (at !== undefined && !past.has(at)) {
-    past.add(at);
-    at = links.get(at)?.previous;
+  const path = new Map<string, Step>();
+  const waiting = [...lineage];
+  for (let ref = waiting.pop(); ref !== undefined; ref = waiting.pop()) {
+    if (path.has(ref.digest)) continue;
+    const link = links.get(ref.digest);
+    const before = link?.previous === undefined ? undefined : links.get(link.previous);
+    const base = link?.base === undefined ? undefined : links.get(link.base);
+    path.set(ref.digest, { ref, gapBelow: before === undefined });
+    for (const next of [before, base]) if (next !== undefined) waiting.push(next.ref);
   }
-  return past;
+  return path;
 }
 
-function mayFollow(held: readonly Link[], given: CheckpointRef, ref: CheckpointRef): boolean {
-  if (!sameTerm(given, ref) || ref.tick < given.tick) return false;
-  if (ref.tick === given.tick) return ref.digest === given.digest;
-  return !held.some(
-    (other) => sameTerm(other.ref, given) && other.ref.tick === given.tick && other.ref.digest !== given.digest,
-  );
+/** Whether it lies where the checkpoints between two steps of its major are not held. */
+function isInGap(ref: CheckpointRef, steps: readonly Step[]): boolean {
+  if (steps.some((step) => step.ref.tick === ref.tick)) return false;
+  const above = steps.filter((step) => step.ref.tick > ref.tick).sort((a, b) => (a.ref.tick < b.ref.tick ? -1 : 1));
+  return above[0]?.gapBelow === true;
 }

@@ -60,8 +60,8 @@ export interface WriteUnit {
   /** The agent's phases on the disk in which this may be written; `none` for an agent that is new here. Absent: any. */
   readonly onlyIn?: readonly (Phase | "none")[];
   /**
-   * An operator's choice between two checkpoints of one tick: what it gives up, as far as it is held, is set aside, and
-   * no part of this unit or of a later one takes it for a checkpoint again, unless a later choice is for it.
+   * An operator's choice (`force_recover`): what it gives up, as far as it is held, is set aside, and no part of this unit
+   * or of a later one takes it for a checkpoint again, unless a later choice is for it.
    */
   readonly setAside?: ForcedChoice;
   readonly stage?: IncomingHandoff;
