@@ -6,7 +6,7 @@
 // A check (generated code, format, lint, imports, types) counts as one test.
 
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build, environment, fail, prepare, root, run, say } from "./bootstrap.mjs";
@@ -64,11 +64,14 @@ function capture([command, ...rest]) {
 async function runTests() {
   const directory = mkdtempSync(join(tmpdir(), "godwit-test-"));
   const summary = join(directory, "summary.json");
+  // The tests have a temporary directory of their own, so that what they leave behind is seen, and gone.
+  const temporary = join(directory, "tmp");
+  mkdirSync(temporary);
   try {
     const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
     const reporter = `--reporter=${join(root, "tools", "vitest-reporter.mjs")}`;
     const code = await run(node, [vitest, "run", reporter, ...args], {
-      env: { GODWIT_TEST_SUMMARY: summary, GODWIT_TEST_REDIS: redis },
+      env: { GODWIT_TEST_SUMMARY: summary, GODWIT_TEST_REDIS: redis, TMPDIR: temporary },
     });
     const counts = existsSync(summary) ? JSON.parse(readFileSync(summary, "utf8")) : { passed: 0, failed: 0 };
     passed += counts.passed;
@@ -77,9 +80,19 @@ async function runTests() {
       console.log(`✗ vitest ended with exit code ${code}`);
       failed++;
     }
+    warnOfLeftOvers(temporary);
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
+}
+
+/** A test removes what it has made, also when it fails. */
+function warnOfLeftOvers(temporary) {
+  const left = readdirSync(temporary).filter((name) => name.startsWith("godwit-"));
+  if (left.length === 0) return;
+  const some = left.slice(0, 10).join(", ");
+  const more = left.length > 10 ? ", ..." : "";
+  console.log(`warning: tests left ${left.length} temporary directories behind, which were removed: ${some}${more}`);
 }
 
 /** Returns the version of the redis-server on this machine, installing it when there is none and we may. */

@@ -1,4 +1,7 @@
-// What the tests of whole clusters share: short leases, quick ticks, and what has to hold when the dust has settled.
+// What the tests of whole clusters share: leases, quick ticks, and what has to hold when the dust has settled.
+//
+// A lease is short enough to be waited for, and so long that a machine which stands still for some seconds costs nobody his:
+// what a test asks would be something else then. What has a deadline besides has it against hanging, not against being slow.
 
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
@@ -8,22 +11,28 @@ import type { AgentStatus, MigrateAgentResponse } from "@godwit/proto/godwit/hos
 import { Cluster, type HostNode, type HostOptions, type RunOptions } from "@godwit/testing";
 import { expect } from "vitest";
 
-export const leaseMs = { duration: 3_000, grace: 1_000 } as const;
+export interface Lease {
+  readonly duration: number;
+  readonly grace: number;
+}
+
+export const leaseMs: Lease = { duration: 8_000, grace: 2_000 };
 export const budget = 1_000_000_000n;
 const tickEveryMs = 100;
 
-const registryEnv = {
-  GODWIT_LEASE_DURATION: `${leaseMs.duration}ms`,
-  GODWIT_LEASE_GRACE: `${leaseMs.grace}ms`,
+const registryEnv = ({ duration, grace }: Lease) => ({
+  GODWIT_LEASE_DURATION: `${duration}ms`,
+  GODWIT_LEASE_GRACE: `${grace}ms`,
   GODWIT_RENEW_EVERY: "1s",
   GODWIT_LOOK_EVERY: "200ms",
   GODWIT_OFFER_SCAN_EVERY: "1s",
-};
+});
 
 const hostEnv = {
   GODWIT_TICK_EVERY: `${tickEveryMs}ms`,
   GODWIT_CHECKPOINT_EVERY: "500ms",
-  GODWIT_REGISTRY_TIMEOUT: "1s",
+  GODWIT_REGISTRY_TIMEOUT: "3s",
+  GODWIT_TICK_TIMEOUT: "1s",
 };
 
 const built = (path: string) => fileURLToPath(new URL(`../../agents/${path}`, import.meta.url));
@@ -35,11 +44,15 @@ export async function survivor(name = "survivor"): Promise<RunOptions> {
   return { name, budget, manifest };
 }
 
-/** A registry with short leases, and these hosts. */
-export async function clusterOf(...hosts: readonly HostOptions[]): Promise<Cluster> {
+/** A registry, and these hosts. */
+export function clusterOf(...hosts: readonly HostOptions[]): Promise<Cluster> {
+  return clusterWith(leaseMs, ...hosts);
+}
+
+export async function clusterWith(lease: Lease, ...hosts: readonly HostOptions[]): Promise<Cluster> {
   const cluster = await Cluster.create();
   try {
-    await cluster.startRegistry({ env: registryEnv });
+    await cluster.startRegistry({ env: registryEnv(lease) });
     await Promise.all(hosts.map((host) => cluster.startHost({ ...host, env: { ...hostEnv, ...host.env } })));
     return cluster;
   } catch (error) {
@@ -53,7 +66,7 @@ export function ticksOn(
   cluster: Cluster,
   host: HostNode,
   agentId: string,
-  { after = 0n, timeoutMs = 25_000 }: { readonly after?: bigint; readonly timeoutMs?: number } = {},
+  { after = 0n, timeoutMs = 90_000 }: { readonly after?: bigint; readonly timeoutMs?: number } = {},
 ): Promise<AgentStatus> {
   return cluster.waitFor(
     async (signal) => {
@@ -76,6 +89,8 @@ export interface Move {
   readonly allowFallback?: boolean;
   readonly retries?: number;
   readonly retryDelayMs?: number;
+  /** For the whole migration, on the source; its own default when unset. */
+  readonly timeoutMs?: number;
   readonly onEvent?: (event: MigrateAgentResponse["event"]) => void | Promise<void>;
 }
 
@@ -83,11 +98,14 @@ export interface Move {
 export async function move(
   source: HostNode,
   agentId: string,
-  { to, allowFallback = false, retries = 0, retryDelayMs = 0, onEvent }: Move = {},
+  { to, allowFallback = false, retries = 0, retryDelayMs = 0, timeoutMs = 0, onEvent }: Move = {},
 ): Promise<readonly MigrateAgentResponse["event"][]> {
   const story: MigrateAgentResponse["event"][] = [];
   const targetHostId = to?.hostId ?? "";
-  const call = source.host.migrateAgent({ agentId, targetHostId, allowFallback, retries, retryDelayMs }, callRules);
+  const call = source.host.migrateAgent(
+    { agentId, targetHostId, allowFallback, retries, retryDelayMs, timeoutMs },
+    callRules,
+  );
   for await (const { event } of call) {
     story.push(event);
     await onEvent?.(event);
@@ -95,7 +113,7 @@ export async function move(
   return story;
 }
 
-const callRules = { timeoutMs: 60_000 };
+const callRules = { timeoutMs: 170_000 };
 
 export function doneOf(story: readonly MigrateAgentResponse["event"][]) {
   const last = story.at(-1);
@@ -115,7 +133,7 @@ function showEvent(event: MigrateAgentResponse["event"] | undefined): string {
 export async function settlesOnOneOwner(
   cluster: Cluster,
   agentId: string,
-  { minMajor = 0n, timeoutMs = 30_000 }: { readonly minMajor?: bigint; readonly timeoutMs?: number } = {},
+  { minMajor = 0n, timeoutMs = 120_000 }: { readonly minMajor?: bigint; readonly timeoutMs?: number } = {},
 ): Promise<{ readonly owner: HostNode; readonly status: AgentStatus; readonly lineage: LineageReport }> {
   const { owner, status } = await cluster.waitFor(
     async (signal) => {
@@ -168,7 +186,13 @@ export async function headersOf(host: HostNode, agentId: string): Promise<readon
 }
 
 export async function logOf(host: HostNode, agentId: string) {
-  const lines: { readonly origin: string; readonly major: bigint; readonly tick: bigint; readonly line: string }[] = [];
+  const lines: {
+    readonly atUnixNs: bigint;
+    readonly origin: string;
+    readonly major: bigint;
+    readonly tick: bigint;
+    readonly line: string;
+  }[] = [];
   for await (const line of host.host.followLogs({ agentId, tail: 1_000, follow: false })) lines.push(line);
   return lines;
 }
