@@ -172,9 +172,10 @@ export class Tenancy {
     ]);
     if (answer?.kind === "refused") this.doubt("lost-grant");
     if (answer?.kind !== "applied") return false;
+    if (this.#tenure.kind !== "ACTIVE_OWNER") return false; // the session ended meanwhile
     this.#remember(answer.record);
-    await this.#write({ ...this.#ownerEntry(session, ground) });
     this.#step({ kind: "base-confirmed" });
+    await this.#write(this.#ownerEntry(session, ground));
     return true;
   }
 
@@ -230,6 +231,8 @@ export class Tenancy {
     if (answer.kind === "applied") {
       this.#remember(answer.record);
       this.#step({ kind: "reverted" });
+      // What was given up is ours again, on the disk too: it would take no checkpoint of this major otherwise (T-16).
+      if (this.#journal.phase === "giving-up") await this.#write(this.#ownerEntry(session, this.#granted()));
     }
     return answer;
   }
@@ -393,6 +396,8 @@ export class Tenancy {
     });
     this.#remember(record);
     this.#ground = { grant, era, major, base, origin, rolledBackFromTick: rolledBack ? record.head.tick : undefined };
+    // Lost while the answer was on its way: nobody will say so again, and its grant would be waited for in vain (SL-4).
+    if (this.#parts.keeper.current !== session) this.doubt("session-void");
   }
 
   async #retired(record: AuthorityRecord, why: "migrated" | "superseded" | "released"): Promise<Progress> {

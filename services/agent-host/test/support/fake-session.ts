@@ -1,0 +1,81 @@
+// A host's session with the registry, opened, renewed and lost as a test wants it.
+
+import type { Clock } from "@godwit/common/clock";
+import { type ClockReading, type LeaseRules, openLease, type SessionLease, stepLease } from "@godwit/common/lease";
+import type { HostSession } from "../../src/agents/supervisor-parts.ts";
+import type { HeldSession } from "../../src/registry/ports.ts";
+import { INCARNATION, type MemoryRegistry } from "./memory-registry.ts";
+
+const rules: LeaseRules = { durationMs: 3_600_000, graceMs: 1_000, renewEveryMs: 1_000_000 };
+const voided: SessionLease = { kind: "void" };
+
+export class FakeSession implements HostSession {
+  readonly hostId: string;
+  readonly #clock: Clock;
+  readonly #registry: MemoryRegistry;
+  readonly #listeners = new Map<string, (() => void)[]>();
+  current: HeldSession | undefined;
+  lease: SessionLease = voided;
+  generation = 0n;
+  trouble: string | undefined;
+  readonly closedEarlier: string[] = [];
+
+  constructor(parts: { readonly clock: Clock; readonly registry: MemoryRegistry; readonly hostId: string }) {
+    this.#clock = parts.clock;
+    this.#registry = parts.registry;
+    this.hostId = parts.hostId;
+  }
+
+  reading(): ClockReading {
+    return { monotonicMs: this.#clock.monotonicMs(), wallMs: this.#clock.now().getTime() };
+  }
+
+  on(event: "opened" | "void" | "live", listener: () => void): void {
+    this.#listeners.set(event, [...(this.#listeners.get(event) ?? []), listener]);
+  }
+
+  async closeEarlier(bootId: string): Promise<void> {
+    this.closedEarlier.push(bootId);
+    this.#registry.endSession({ hostId: this.hostId, bootId });
+  }
+
+  open(bootId: string): void {
+    const id = { hostId: this.hostId, bootId };
+    this.current = { id, secret: new Uint8Array(32), incarnation: INCARNATION, counter: 0n };
+    this.lease = openLease(INCARNATION, this.reading(), rules);
+    this.generation = 0n;
+    this.#emit("opened");
+  }
+
+  renew(incarnation = INCARNATION): void {
+    this.lease = stepLease(this.lease, { kind: "renewed", incarnation, sentAt: this.reading(), rules });
+    this.generation += 1n;
+    this.#emit("live");
+  }
+
+  /** The local deadline passes now. */
+  lapse(): void {
+    this.lapseIn(0);
+  }
+
+  lapseIn(ms: number): void {
+    if (this.lease.kind === "open") this.lease = { ...this.lease, deadlineMs: this.#clock.monotonicMs() + ms };
+  }
+
+  /** SL-4: the registry says that it is void. */
+  lose(): void {
+    if (this.current !== undefined) this.#registry.endSession(this.current.id);
+    this.close();
+    this.#emit("void");
+  }
+
+  /** SL-6: `close_session` is about to be sent. */
+  close(): void {
+    this.current = undefined;
+    this.lease = voided;
+  }
+
+  #emit(event: string): void {
+    for (const listener of this.#listeners.get(event) ?? []) listener();
+  }
+}
