@@ -21,6 +21,8 @@ const open: AuthorityRecord = {
   unconfirmed: undefined,
   lastCommand: "x",
   conflict: undefined,
+  forced: undefined,
+  afterLoss: undefined,
   declared: false,
   terminated: undefined,
   grant: undefined,

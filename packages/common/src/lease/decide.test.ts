@@ -43,6 +43,8 @@ const held: AuthorityRecord = {
   unconfirmed: undefined,
   lastCommand: "the one before",
   conflict: undefined,
+  forced: undefined,
+  afterLoss: undefined,
   declared: false,
   terminated: undefined,
   grant: undefined,

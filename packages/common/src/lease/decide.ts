@@ -5,11 +5,14 @@
 // that the host named by its grant signed; a token's signature is a fact.
 //
 // EI-1   only `acquire`, `claim` and `recover` change the owner, and each raises the major (or makes the record).
+//        `force_recover` ends every ownership and raises it too.
 // EI-11  two digests for one major and tick are written down as a conflict and end every way but the operator's.
 // FS-3   `begin_handoff` is refused while another handoff is open.
+// GA-9   a record of another incarnation, or none, takes `recover` and `force_recover` only, with the spine of the
+//        checkpoint, and then the term (counter, 0), so that no lost major is ever given twice.
 
 import { compareTerms, sameTerm, type Term } from "./epoch.ts";
-import { standing } from "./lineage-walk.ts";
+import { diverges, lossOf, type Standing, standing } from "./lineage-walk.ts";
 import {
   type AuthorityRecord,
   type Base,
@@ -44,6 +47,8 @@ export const refusalCodes = [
   "BASE_UNCONFIRMED",
   "STALE_CHECKPOINT",
   "BAD_TOKEN",
+  // Last, since only what `reassert` shows can get it (§9).
+  "BAD_GRANT",
 ] as const;
 
 export type RefusalCode = (typeof refusalCodes)[number];
@@ -57,7 +62,7 @@ interface CommandBase {
 }
 
 interface OnRevision extends CommandBase {
-  /** The revision on which the caller decided. */
+  /** The revision on which the caller decided; 0 where there was no record. */
   readonly revision: bigint;
 }
 
@@ -113,7 +118,17 @@ export interface Release extends OnRevision {
 export interface Terminate extends OnRevision {
   readonly kind: "terminate";
 }
+/** An operator's command: no session sends it. */
+export interface ForceRecover extends Omit<OnRevision, "caller"> {
+  readonly kind: "force_recover";
+  readonly head: CheckpointRef;
+  /** Who chose, and why; for the history. */
+  readonly operator: { readonly name: string; readonly reason: string };
+  /** The operator states that no acceptable checkpoint is left. */
+  readonly noneAcceptable: boolean;
+}
 
+/** What a session sends. */
 export type Command =
   | Acquire
   | ReportHead
@@ -124,6 +139,21 @@ export type Command =
   | DeclareRecovery
   | Release
   | Terminate;
+
+type AnyCommand = Command | ForceRecover;
+
+/** What a checkpoint's spine says, verified header by header down to tick 0. */
+export interface SpineFacts {
+  /** `basesOfSpine` of the checkpoint and what is under it. */
+  readonly bases: readonly Base[];
+  readonly genesis: {
+    readonly incarnation: string;
+    readonly recoveryPolicy: RecoveryPolicy;
+    readonly name: string;
+  };
+  /** The incarnation of the checkpoint's own grant; `undefined` at tick 0. */
+  readonly grantedUnder: string | undefined;
+}
 
 /** What else was true in the atomic step, or can never become false again. */
 export interface Facts {
@@ -137,6 +167,8 @@ export interface Facts {
   readonly genesisMatches: boolean;
   /** The token was signed by the host of the record's owner. */
   readonly tokenSignedByOwner: boolean;
+  /** Of the head, where it was shown with it: `recover` after a loss of the store (GA-9) and `force_recover` need it. */
+  readonly spine?: SpineFacts | undefined;
 }
 
 /** What the registry signs and puts into the record before it is stored. */
@@ -154,20 +186,31 @@ export type Decision =
       readonly write: boolean;
     };
 
-export function decide(record: AuthorityRecord | undefined, command: Command, facts: Facts): Decision {
+export function decide(record: AuthorityRecord | undefined, command: Command | ForceRecover, facts: Facts): Decision {
   const refuse = (code: RefusalCode): Decision => ({ kind: "refused", code, record, write: false });
 
   if (command.incarnation !== facts.mark.incarnation) return refuse("STALE_INCARNATION");
   if (facts.mark.quarantine) return refuse("QUARANTINE");
-  if (facts.caller === "unknown") return refuse("SESSION_UNKNOWN");
-  if (facts.caller === "void") return refuse("SESSION_VOID");
-  if (facts.caller === "bad-secret") return refuse("BAD_SECRET");
+  if (command.kind !== "force_recover") {
+    if (facts.caller === "unknown") return refuse("SESSION_UNKNOWN");
+    if (facts.caller === "void") return refuse("SESSION_VOID");
+    if (facts.caller === "bad-secret") return refuse("BAD_SECRET");
+  }
 
   if (command.kind === "acquire") return acquire(record, command, facts);
-  if (record === undefined) return refuse("NO_RECORD");
-  if (record.lastCommand === command.id && sameSession(record.owner, command.caller))
-    return { kind: "repeated", record };
+  if (record === undefined) return withoutRecord(command, facts);
+  if (isRepeated(record, command)) return { kind: "repeated", record };
 
+  const code = firstRefusal(record, command, facts);
+  if (code === "DIVERGENT_LINEAGE" && record.conflict === undefined) {
+    return { kind: "refused", code, record: withConflict(record, command), write: true };
+  }
+  if (code !== undefined) return refuse(code);
+  return effect(record, command, facts);
+}
+
+/** The column "effect" of §4; everything that could refuse is behind. */
+function effect(record: AuthorityRecord, command: Exclude<AnyCommand, Acquire>, facts: Facts): Decision {
   const changed = (
     changes: Partial<AuthorityRecord>,
     options: { sign?: Statement; keepsRevision?: boolean } = {},
@@ -181,12 +224,6 @@ export function decide(record: AuthorityRecord | undefined, command: Command, fa
     sign: options.sign,
   });
 
-  const code = firstRefusal(record, command, facts);
-  if (code === "DIVERGENT_LINEAGE" && record.conflict === undefined) {
-    return { kind: "refused", code, record: withConflict(record, command), write: true };
-  }
-  if (code !== undefined) return refuse(code);
-
   switch (command.kind) {
     case "report_head":
       return record.unconfirmed === undefined
@@ -194,7 +231,12 @@ export function decide(record: AuthorityRecord | undefined, command: Command, fa
         : changed({
             head: command.head,
             unconfirmed: undefined,
-            bases: withBase(record.bases, { era: record.era, major: record.major, startedFrom: command.head }),
+            afterLoss: undefined,
+            bases: withBase(record.afterLoss?.spine ?? record.bases, {
+              era: record.era,
+              major: record.major,
+              startedFrom: command.head,
+            }),
           });
     case "begin_handoff":
       return changed({
@@ -205,7 +247,7 @@ export function decide(record: AuthorityRecord | undefined, command: Command, fa
     case "revert_handoff":
       return changed({ state: "ACTIVE_OWNER", handoff: undefined });
     case "claim": {
-      const term = { era: record.era, major: record.major + 1n };
+      const term = nextTerm(record, facts);
       return changed(
         {
           ...ownedBy(command.caller),
@@ -215,20 +257,8 @@ export function decide(record: AuthorityRecord | undefined, command: Command, fa
         { sign: "grant" },
       );
     }
-    case "recover": {
-      const term = { era: record.era, major: record.major + 1n };
-      const confirmed = sameSession(record.owner, command.caller) && record.unconfirmed === undefined;
-      return changed(
-        {
-          ...ownedBy(command.caller),
-          ...term,
-          ...(confirmed
-            ? { head: command.head, bases: withBase(record.bases, { ...term, startedFrom: command.head }) }
-            : { unconfirmed: command.head }),
-        },
-        { sign: "grant" },
-      );
-    }
+    case "recover":
+      return changed(recovered(record, command, facts), { sign: "grant" });
     case "declare_recovery":
       return changed({ state: "RECOVERY_REQUIRED", handoff: undefined, declared: true });
     case "release":
@@ -240,12 +270,123 @@ export function decide(record: AuthorityRecord | undefined, command: Command, fa
       });
     case "terminate":
       return changed({ state: "RETIRED", reason: undefined, handoff: undefined }, { sign: "termination" });
+    case "force_recover":
+      return changed(forcedTo(nextTerm(record, facts), command, facts));
   }
+}
+
+/** The next major; after a loss of the store the first of a new era (GA-9). */
+function nextTerm(record: AuthorityRecord, { mark }: Facts): Term {
+  return record.incarnation === mark.incarnation
+    ? { era: record.era, major: record.major + 1n }
+    : { era: mark.counter, major: 0n };
+}
+
+function recovered(record: AuthorityRecord, command: Recover, facts: Facts): Partial<AuthorityRecord> {
+  const term = nextTerm(record, facts);
+  const owned = { ...ownedBy(command.caller), ...term, incarnation: facts.mark.incarnation };
+  const loss = lossOf(record, facts.mark);
+  if (loss !== undefined) {
+    const { bases: spine = [], genesis = record } = facts.spine ?? {};
+    const { name, recoveryPolicy } = genesis;
+    return { ...owned, name, recoveryPolicy, unconfirmed: command.head, afterLoss: { ...loss, spine } };
+  }
+  if (!sameSession(record.owner, command.caller) || record.unconfirmed !== undefined) {
+    return { ...owned, unconfirmed: command.head };
+  }
+  return { ...owned, head: command.head, bases: withBase(record.bases, { ...term, startedFrom: command.head }) };
+}
+
+function forcedTo(term: Term, { head }: ForceRecover, { mark, spine }: Facts): Partial<AuthorityRecord> {
+  return {
+    ...(spine && { name: spine.genesis.name, recoveryPolicy: spine.genesis.recoveryPolicy }),
+    incarnation: mark.incarnation,
+    state: "RETIRED",
+    reason: "forced",
+    ...term,
+    owner: undefined,
+    handoff: undefined,
+    head,
+    bases: withBase(spine?.bases ?? [], { ...term, startedFrom: head }),
+    unconfirmed: undefined,
+    conflict: undefined,
+    forced: term,
+    afterLoss: undefined,
+    declared: false,
+    // It was the former owner's.
+    grant: undefined,
+  };
+}
+
+/** GA-9: an agent that has checkpoints but no record. Only a loss of the store explains that. */
+function withoutRecord(command: Exclude<AnyCommand, Acquire>, facts: Facts): Decision {
+  const refuse = (code: RefusalCode): Decision => ({ kind: "refused", code, record: undefined, write: false });
+  if (command.kind !== "recover" && command.kind !== "force_recover") return refuse("NO_RECORD");
+  const { mark, spine } = facts;
+  const term = { era: mark.counter, major: 0n };
+  // What this incarnation itself made, or granted, it has not lost by being a new one.
+  const isOlder = spine !== undefined && !isOfIncarnation(spine, mark.incarnation);
+  if (!isOlder || command.revision !== 0n || compareTerms(term, command.head) <= 0) return refuse("NO_RECORD");
+  if (command.kind === "force_recover" && !command.noneAcceptable) return refuse("RECOVERY_REQUIRED");
+
+  const { head } = command;
+  const created: AuthorityRecord = {
+    agentId: command.agentId,
+    name: spine.genesis.name,
+    incarnation: mark.incarnation,
+    revision: 1n,
+    state: "RECOVERY_REQUIRED",
+    reason: undefined,
+    ...term,
+    owner: undefined,
+    handoff: undefined,
+    head,
+    bases: [],
+    unconfirmed: undefined,
+    lastCommand: command.id,
+    conflict: undefined,
+    forced: undefined,
+    afterLoss: undefined,
+    declared: false,
+    terminated: undefined,
+    grant: undefined,
+    recoveryPolicy: spine.genesis.recoveryPolicy,
+  };
+  if (command.kind === "force_recover") {
+    return { kind: "applied", record: { ...created, ...forcedTo(term, command, facts) }, sign: undefined };
+  }
+  const loss = { above: undefined, era: mark.counter };
+  const newerIsHeld = facts.announced.some(
+    (held) => compareCheckpoints(held, head) > 0 && standing([], head, held, { afterLoss: loss }) === "on-lineage",
+  );
+  if (newerIsHeld) return refuse("STALE_CHECKPOINT");
+  return {
+    kind: "applied",
+    sign: "grant",
+    record: {
+      ...created,
+      ...ownedBy(command.caller),
+      unconfirmed: head,
+      afterLoss: { ...loss, spine: spine.bases },
+    },
+  };
+}
+
+function isOfIncarnation({ genesis, grantedUnder }: SpineFacts, incarnation: string): boolean {
+  return genesis.incarnation === incarnation || grantedUnder === incarnation;
+}
+
+/** Whether this very command is what the record was last changed by. */
+function isRepeated(record: AuthorityRecord, command: AnyCommand): boolean {
+  if (record.lastCommand !== command.id || record.incarnation !== command.incarnation) return false;
+  return command.kind === "force_recover"
+    ? record.forced !== undefined && sameTerm(record.forced, record)
+    : sameSession(record.owner, command.caller);
 }
 
 function acquire(record: AuthorityRecord | undefined, command: Acquire, facts: Facts): Decision {
   if (record !== undefined) {
-    return record.lastCommand === command.id && sameSession(record.owner, command.caller)
+    return isRepeated(record, command)
       ? { kind: "repeated", record }
       : { kind: "refused", code: "EXISTS", record, write: false };
   }
@@ -278,6 +419,8 @@ function acquire(record: AuthorityRecord | undefined, command: Acquire, facts: F
       grant: undefined,
       recoveryPolicy: genesis.recoveryPolicy,
       conflict: undefined,
+      forced: undefined,
+      afterLoss: undefined,
     },
   };
 }
@@ -285,24 +428,31 @@ function acquire(record: AuthorityRecord | undefined, command: Acquire, facts: F
 /** The reasons from TERMINATED on, in the order of §4. */
 function firstRefusal(
   record: AuthorityRecord,
-  command: Exclude<Command, Acquire>,
+  command: Exclude<AnyCommand, Acquire>,
   facts: Facts,
 ): RefusalCode | undefined {
+  if (command.kind === "force_recover") return forceRefusal(record, command, facts);
   const byOwner = sameSession(record.owner, command.caller);
-  const lineage = "head" in command && command.head ? standing(record.bases, record.head, command.head) : undefined;
+  const loss = lossOf(record, facts.mark);
+  const lost = record.incarnation !== facts.mark.incarnation;
+  const lineage = "head" in command && command.head ? standingOf(record, command.head, facts) : undefined;
 
   if (record.terminated !== undefined && command.kind !== "terminate") return "TERMINATED";
   if (command.kind !== "claim" && command.kind !== "recover" && !byOwner) return "NOT_OWNER";
   if (command.kind === "report_head" && !sameTerm(command, record)) return "NOT_OWNER";
   if ("revision" in command && command.revision !== record.revision) return "STALE_REVISION";
-  if (command.kind === "recover" && !byOwner && !facts.ownerVoid && record.state !== "RETIRED") return "OWNER_ALIVE";
+  const ownerGone = byOwner || facts.ownerVoid || record.state === "RETIRED" || lost; // GA-9: lost, whoever lives
+  if (command.kind === "recover" && !ownerGone) return "OWNER_ALIVE";
   if (command.kind === "begin_handoff" && record.state === "HANDOFF_INITIATED") return "HANDOFF_IN_PROGRESS";
   if (command.kind === "claim" && !isOpenHandoff(record, command.token)) return "HANDOFF_SUPERSEDED";
 
   const needsNoConflict = command.kind === "recover" || command.kind === "release";
   if (lineage === "divergent" || (needsNoConflict && record.conflict !== undefined)) return "DIVERGENT_LINEAGE";
-  // A record of an earlier incarnation may only be recovered, and only by the rules of GA-9.
-  if (record.incarnation !== facts.mark.incarnation) return "RECOVERY_REQUIRED";
+  // GA-9: it may only be recovered, by a checkpoint with its spine.
+  if (lost && command.kind !== "recover") return "RECOVERY_REQUIRED";
+  if (command.kind === "recover" && loss !== undefined && !maySucceed(record, command.head, facts)) {
+    return "RECOVERY_REQUIRED";
+  }
   if (!allowedStates[command.kind].includes(record.state)) return "RECOVERY_REQUIRED";
 
   if (needsConfirmedBase(command) && record.unconfirmed !== undefined) return "BASE_UNCONFIRMED";
@@ -315,6 +465,37 @@ function firstRefusal(
   }
   if (command.kind === "claim" && !isValidToken(record, command, facts)) return "BAD_TOKEN";
   return undefined;
+}
+
+/** §4, the last row: when an operator's choice is not taken. */
+function forceRefusal(record: AuthorityRecord, command: ForceRecover, facts: Facts): RefusalCode | undefined {
+  const lost = record.incarnation !== facts.mark.incarnation;
+  if (record.terminated !== undefined) return "TERMINATED";
+  if (command.revision !== record.revision) return "STALE_REVISION";
+  const ownerGone = record.owner === undefined || facts.ownerVoid || record.declared || record.state === "RETIRED";
+  if (!ownerGone && !lost) return "OWNER_ALIVE";
+  if (facts.spine === undefined || (record.conflict === undefined && !command.noneAcceptable)) {
+    return "RECOVERY_REQUIRED";
+  }
+  if (lost && !maySucceed(record, command.head, facts)) return "RECOVERY_REQUIRED";
+  // Nothing that exists is of a term that is yet to be given.
+  return compareTerms(command.head, nextTerm(record, facts)) >= 0 ? "STALE_CHECKPOINT" : undefined;
+}
+
+/**
+ * GA-9: a recovery after a loss shows the spine, and its new term is above everything that is known. What this incarnation
+ * granted already was not lost by its being a new one: the store forgot again, and another quarantine has to come first.
+ */
+function maySucceed(record: AuthorityRecord, head: CheckpointRef, facts: Facts): boolean {
+  if (facts.spine === undefined) return false;
+  if (record.incarnation === facts.mark.incarnation) return true;
+  const term = nextTerm(record, facts);
+  if (compareTerms(term, record) <= 0 || compareTerms(term, head) <= 0) return false;
+  return !isOfIncarnation(facts.spine, facts.mark.incarnation);
+}
+
+function standingOf(record: AuthorityRecord, candidate: CheckpointRef, { mark }: Facts): Standing {
+  return standing(record.bases, record.head, candidate, { forced: record.forced, afterLoss: lossOf(record, mark) });
 }
 
 const everyState = ["ACTIVE_OWNER", "HANDOFF_INITIATED", "HANDOFF_PENDING", "RECOVERY_REQUIRED", "RETIRED"] as const;
@@ -332,7 +513,7 @@ const allowedStates: Record<Exclude<Command["kind"], "acquire">, readonly Author
   terminate: everyState,
 };
 
-function needsConfirmedBase(command: Exclude<Command, Acquire>): boolean {
+function needsConfirmedBase(command: Command): boolean {
   return command.kind === "begin_handoff" || (command.kind === "release" && command.head !== undefined);
 }
 
@@ -353,19 +534,24 @@ function isValidToken(record: AuthorityRecord, { token, caller }: Claim, facts: 
 
 /**
  * A head must not be older than the record's. Only a recovery that leaves its base unconfirmed may go back: under `strict`
- * not behind the record's head either, under `latest` not behind what a live session has announced.
+ * not behind the record's head either, under `latest` and after a loss not behind what a live session has announced. An
+ * owner may always come back to the base that it has not confirmed yet.
  */
 function isTooOld(
   record: AuthorityRecord,
   head: CheckpointRef,
   { command, byOwner, facts }: { command: Command; byOwner: boolean; facts: Facts },
 ): boolean {
-  const mayGoBack = command.kind === "recover" && (!byOwner || record.unconfirmed !== undefined);
+  const loss = lossOf(record, facts.mark);
+  const { unconfirmed } = record;
+  const mayGoBack = command.kind === "recover" && (!byOwner || unconfirmed !== undefined || loss !== undefined);
   if (!mayGoBack) return compareCheckpoints(head, record.head) < 0;
-  if (byOwner) return false;
-  if (record.recoveryPolicy === "strict") return compareCheckpoints(head, record.head) < 0;
+  const isOwnBase = byOwner && unconfirmed !== undefined && compareCheckpoints(head, unconfirmed) >= 0;
+  if (isOwnBase && record.incarnation === facts.mark.incarnation) return false;
+  if (record.recoveryPolicy === "strict" && compareCheckpoints(head, record.head) < 0) return true;
+  if (record.recoveryPolicy === "strict" && loss === undefined) return false;
   return facts.announced.some(
-    (held) => compareCheckpoints(held, head) > 0 && standing(record.bases, record.head, held) === "on-lineage",
+    (held) => compareCheckpoints(held, head) > 0 && standingOf(record, held, facts) === "on-lineage",
   );
 }
 
@@ -382,12 +568,10 @@ function withBase(bases: readonly Base[], base: Base): readonly Base[] {
 }
 
 /** EI-11: what is known and what was offered; the agent waits for an operator. */
-function withConflict(record: AuthorityRecord, command: Exclude<Command, Acquire>): AuthorityRecord {
+function withConflict(record: AuthorityRecord, command: Exclude<AnyCommand, Acquire>): AuthorityRecord {
   const offered = "head" in command ? command.head : undefined;
   if (offered === undefined) return record;
-  const known = [record.head, ...record.bases.map((base) => base.startedFrom)].find(
-    (ref) => compareTerms(ref, offered) === 0 && ref.tick === offered.tick && ref.digest !== offered.digest,
-  );
+  const known = [record.head, ...record.bases.map((base) => base.startedFrom)].find((ref) => diverges(ref, offered));
   if (known === undefined) return record;
   return {
     ...record,

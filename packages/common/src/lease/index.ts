@@ -7,18 +7,29 @@ export {
   type DeclareRecovery,
   decide,
   type Facts,
+  type ForceRecover,
   type Recover,
   type RefusalCode,
   type Release,
   type ReportHead,
   type RevertHandoff,
   refusalCodes,
+  type SpineFacts,
   type Statement,
   type Terminate,
   type TokenClaims,
 } from "./decide.ts";
 export { compareTerms, type Epoch, formatTerm, sameTerm, supersedes, type Term } from "./epoch.ts";
-export { type Standing, standing } from "./lineage-walk.ts";
+export {
+  basesOfSpine,
+  diverges,
+  lossOf,
+  type Past,
+  type SpineLink,
+  type Standing,
+  standing,
+  standingUnder,
+} from "./lineage-walk.ts";
 export {
   decideMark,
   isNewest,
@@ -36,6 +47,20 @@ export {
   withoutQuarantine,
 } from "./mark.ts";
 export {
+  type ConflictItem,
+  type GrantItem,
+  type ReassertDecision,
+  type ReassertedSession,
+  type ReassertFacts,
+  type ReassertItem,
+  type ReassertRefusal,
+  type RecordedSession,
+  reassert,
+  reassertSession,
+  type TerminationItem,
+} from "./reassert.ts";
+export {
+  type AfterLoss,
   type AuthorityRecord,
   type AuthorityState,
   type Base,
@@ -58,7 +83,10 @@ export {
   type LeaseRules,
   marginMs,
   needsRenewal,
+  noticeLapse,
+  type OpenLease,
   openLease,
+  reassertsFrom,
   remainingMs,
   type SessionLease,
   stepLease,
@@ -67,7 +95,10 @@ export { type Look, look, type SessionSighting, type Silence, type SilenceState 
 export {
   type Doubt,
   IllegalStep,
+  mayReassert,
+  mayTake,
   mayTick,
+  type ReassertRight,
   type RetiredWhy,
   revertHandoff,
   stepTenure,

@@ -68,13 +68,13 @@ export function decideMark(facts: MarkFacts): MarkDecision {
   if (because === undefined && stored.kind === "verified") return { kind: "adopt", mark: stored.mark };
 
   const known = [...seen, ...(stored.kind === "verified" ? [stored.mark] : [])].map(({ counter }) => counter);
-  const above = known.reduce((newest, counter) => (counter > newest ? counter : newest), 0n) + 1n;
+  const above = known.reduce(larger, 0n) + 1n;
   return {
     kind: "replace",
     because: because ?? "mark-gone",
     mark: {
       incarnation: newIncarnation,
-      counter: above > facts.nowSeconds ? above : facts.nowSeconds,
+      counter: larger(above, facts.nowSeconds),
       storeIdentity: liveIdentity,
       quarantine: true,
     },
@@ -154,4 +154,9 @@ export function watchQuarantine(
 /** The same mark, out of quarantine. */
 export function withoutQuarantine(mark: StoreMark): StoreMark {
   return { ...mark, quarantine: false };
+}
+
+function larger(a: bigint, b: bigint): bigint {
+  if (a > b) return a;
+  return b;
 }

@@ -39,6 +39,19 @@ export interface Conflict extends Term {
   readonly offered: string;
 }
 
+/**
+ * Of a record whose predecessor the store forgot, until a base is confirmed again (GA-9): checkpoints of an era below `era`
+ * and of a term above `above` count as on the lineage.
+ */
+export interface AfterLoss {
+  /** The newest term whose base was known to be confirmed; `undefined`: nothing was known, so every one counts. */
+  readonly above: Term | undefined;
+  /** The mark's counter under which it was recovered. */
+  readonly era: bigint;
+  /** What becomes the bases under the present major's: the spine of the unconfirmed base, newest first. */
+  readonly spine: readonly Base[];
+}
+
 /** Bytes that somebody signed, and the signature: a grant or a termination, which the pure code only passes on. */
 export interface SignedBytes {
   readonly payload: Uint8Array;
@@ -65,6 +78,12 @@ export interface AuthorityRecord extends Term {
   readonly unconfirmed: CheckpointRef | undefined;
   readonly lastCommand: string;
   readonly conflict: Conflict | undefined;
+  /**
+   * The term that an operator's choice was given (`force_recover`). Of what is below it only the checkpoints that `bases`
+   * name are on the lineage; everything else was given up: an orphan, never a conflict again.
+   */
+  readonly forced: Term | undefined;
+  readonly afterLoss: AfterLoss | undefined;
   readonly declared: boolean;
   readonly terminated: SignedBytes | undefined;
   /** The registry's grant of the present major. */

@@ -6,10 +6,12 @@
 // GA-4  In doubt: RECOVERY_REQUIRED. Neither ticks nor checkpoints; the registry is asked.
 // GH-1  The last safe moment is the write of "relinquished": before it a revert brings the same term back, after it only a
 //       newer term does. A host never takes up a term that it has relinquished.
+// GA-8  What a host has sent `release`, `recover`, `declare_recovery` or `terminate` for, or relinquished, it never reasserts
+//       under that term, and it takes no grant that arrives for another incarnation than its lease's.
 
 import { compareTerms, formatTerm, type Term } from "./epoch.ts";
-import type { RetiredReason, SessionId } from "./record.ts";
-import { type ClockReading, covers, type SessionLease } from "./session-lease.ts";
+import { type RetiredReason, type SessionId, sameSession } from "./record.ts";
+import { type ClockReading, covers, reassertsFrom, type SessionLease } from "./session-lease.ts";
 
 /** What the registry granted, as far as the right to tick goes. */
 export interface TenureGrant extends Term {
@@ -30,6 +32,8 @@ export type Doubt =
 export type Tenure = {
   /** The newest term that this host has ever given up; it stays, whatever comes after (GH-1). */
   readonly relinquished: Term | undefined;
+  /** The newest term under which a command was sent that may have ended it; it stays too (GA-8). */
+  readonly spent?: Term | undefined;
 } & (
   | { readonly kind: "ACTIVE_OWNER"; readonly grant: TenureGrant; readonly baseConfirmed: boolean }
   | { readonly kind: "HANDOFF_INITIATED"; readonly grant: TenureGrant; readonly handoffId: string }
@@ -57,6 +61,10 @@ export type TenureEvent =
   /** "relinquished" is in the journal. */
   | { readonly kind: "relinquished" }
   | { readonly kind: "doubt"; readonly doubt: Doubt }
+  /** A command that may end the present term is about to be sent; told before, since it may arrive though nothing else does. */
+  | { readonly kind: "sending"; readonly command: "release" | "recover" | "declare_recovery" | "terminate" }
+  /** The registry answered `reassert` with the grant of the same term, given anew: whatever handoff was open is dead (GA-7). */
+  | { readonly kind: "reasserted"; readonly grant: TenureGrant }
   /** The record names another owner, or this host gave the agent up. */
   | { readonly kind: "retired"; readonly why: RetiredWhy };
 
@@ -80,11 +88,46 @@ export type TickRight =
 export function mayTick(tenure: Tenure, lease: SessionLease, session: SessionId, now: ClockReading): TickRight {
   if (tenure.kind !== "ACTIVE_OWNER") return { kind: "may-not", because: "not-owner" };
   const { grant } = tenure;
-  if (grant.session.hostId !== session.hostId || grant.session.bootId !== session.bootId) {
-    return { kind: "may-not", because: "not-owner" };
-  }
+  if (!sameSession(grant.session, session)) return { kind: "may-not", because: "not-owner" };
   if (!tenure.baseConfirmed) return { kind: "may-not", because: "base-unconfirmed" };
   return covers(lease, grant, now) ? { kind: "may" } : { kind: "may-not", because: "lease-lapsed" };
+}
+
+export type ReassertRight =
+  | { readonly kind: "may"; readonly grant: TenureGrant }
+  | {
+      readonly kind: "may-not";
+      readonly because: "no-grant" | "given-up" | "another-session" | "another-incarnation" | "lease-lapsed";
+    };
+
+/** GA-8: whether the host's grant may be reasserted under the incarnation `to`. Asked just before each sending. */
+export function mayReassert(
+  tenure: Tenure,
+  {
+    lease,
+    session,
+    to,
+    now,
+  }: {
+    readonly lease: SessionLease;
+    readonly session: SessionId;
+    readonly to: string;
+    readonly now: ClockReading;
+  },
+): ReassertRight {
+  const grant = heldGrant(tenure);
+  if (grant === undefined) return { kind: "may-not", because: "no-grant" };
+  if (isGivenUp(tenure, grant)) return { kind: "may-not", because: "given-up" };
+  if (!sameSession(grant.session, session)) return { kind: "may-not", because: "another-session" };
+  const from = reassertsFrom(lease, to, now);
+  if (from === undefined) return { kind: "may-not", because: "lease-lapsed" };
+  if (grant.incarnation !== from || from === to) return { kind: "may-not", because: "another-incarnation" };
+  return { kind: "may", grant };
+}
+
+/** GA-8: whether a grant that has arrived may be taken up: it is of this session, and of the lease's incarnation. */
+export function mayTake(grant: TenureGrant, lease: SessionLease, session: SessionId): boolean {
+  return lease.kind === "open" && grant.incarnation === lease.incarnation && sameSession(grant.session, session);
 }
 
 export function stepTenure(tenure: Tenure, event: TenureEvent): Tenure {
@@ -105,10 +148,18 @@ export function stepTenure(tenure: Tenure, event: TenureEvent): Tenure {
         kind: "HANDOFF_PENDING",
         grant: tenure.grant,
         handoffId: tenure.handoffId,
+        ...kept(tenure),
         relinquished: { era: tenure.grant.era, major: tenure.grant.major },
       };
     case "doubt":
       return inDoubt(tenure, event.doubt);
+    case "sending": {
+      const grant = heldGrant(tenure);
+      if (grant === undefined) return tenure;
+      return { ...tenure, spent: newer(tenure.spent, { era: grant.era, major: grant.major }) };
+    }
+    case "reasserted":
+      return reasserted(tenure, event);
     case "retired":
       return { ...kept(tenure), kind: "RETIRED", why: event.why };
   }
@@ -152,9 +203,42 @@ function inDoubt(tenure: Tenure, doubt: Doubt): Tenure {
   };
 }
 
+/** GA-7: the same right, under the new incarnation. */
+function reasserted(tenure: Tenure, event: TenureEvent & { kind: "reasserted" }): Tenure {
+  const { grant } = event;
+  const before = heldGrant(tenure);
+  if (before === undefined || isGivenUp(tenure, grant)) throw illegal(tenure, event);
+  if (compareTerms(before, grant) !== 0 || !sameSession(before.session, grant.session)) throw illegal(tenure, event);
+  const baseConfirmed = tenure.kind !== "ACTIVE_OWNER" || tenure.baseConfirmed;
+  return { ...kept(tenure), kind: "ACTIVE_OWNER", grant, baseConfirmed };
+}
+
+/** The grant under which this host ticks, or may tick again without a new one. */
+function heldGrant(tenure: Tenure): TenureGrant | undefined {
+  switch (tenure.kind) {
+    case "ACTIVE_OWNER":
+    case "HANDOFF_INITIATED":
+    case "HANDOFF_PENDING":
+      return tenure.grant;
+    case "RECOVERY_REQUIRED":
+      return tenure.revertible;
+    case "RETIRED":
+      return undefined;
+  }
+}
+
+/** Whether a term was relinquished, or something was sent that may have ended it. */
+function isGivenUp({ relinquished, spent }: Tenure, term: Term): boolean {
+  return [relinquished, spent].some((gone) => gone !== undefined && compareTerms(term, gone) <= 0);
+}
+
+function newer(a: Term | undefined, b: Term): Term {
+  return a !== undefined && compareTerms(a, b) > 0 ? a : b;
+}
+
 /** What every step passes on. */
-function kept({ relinquished }: Tenure): { readonly relinquished: Term | undefined } {
-  return { relinquished };
+function kept({ relinquished, spent }: Tenure): Pick<Tenure, "relinquished" | "spent"> {
+  return spent === undefined ? { relinquished } : { relinquished, spent };
 }
 
 function illegal(tenure: Tenure, event: TenureEvent): IllegalStep {

@@ -1,7 +1,14 @@
 // The authority record off the wire. A registry that answers nonsense is treated like one that did not answer: what does
 // not fit throws, and the caller knows nothing new.
 
-import type { AuthorityRecord, AuthorityState, CheckpointRef, RefusalCode, RetiredReason } from "@godwit/common/lease";
+import type {
+  AuthorityRecord,
+  AuthorityState,
+  Base,
+  CheckpointRef,
+  RefusalCode,
+  RetiredReason,
+} from "@godwit/common/lease";
 import type { CheckpointRef as WireRef } from "@godwit/proto/godwit/lineage/v1/lineage";
 import { RecoveryPolicy } from "@godwit/proto/godwit/lineage/v1/lineage";
 import * as wire from "@godwit/proto/godwit/registry/v1/authority";
@@ -53,7 +60,7 @@ export function recordFromWire(record: wire.AuthorityRecord): AuthorityRecord {
     owner: record.owner && { hostId: record.owner.hostId, bootId: record.owner.bootId },
     handoff: record.handoff && { id: record.handoff.id, targetHostId: record.handoff.targetHostId },
     head: refFromWire(record.head),
-    bases: record.bases.map(({ era, major, startedFrom }) => ({ era, major, startedFrom: refFromWire(startedFrom) })),
+    bases: record.bases.map(baseFromWire),
     unconfirmed: record.unconfirmed && refFromWire(record.unconfirmed),
     lastCommand: record.lastCommand,
     conflict: record.conflict && {
@@ -63,11 +70,21 @@ export function recordFromWire(record: wire.AuthorityRecord): AuthorityRecord {
       known: hex(record.conflict.knownDigest),
       offered: hex(record.conflict.offeredDigest),
     },
+    forced: record.forced && { era: record.forced.era, major: record.forced.major },
+    afterLoss: record.afterLoss && {
+      above: record.afterLoss.above && { era: record.afterLoss.above.era, major: record.afterLoss.above.major },
+      era: record.afterLoss.era,
+      spine: record.afterLoss.spine.map(baseFromWire),
+    },
     declared: record.declared,
     terminated: record.terminated,
     grant: record.grant,
     recoveryPolicy: record.recoveryPolicy === RecoveryPolicy.STRICT ? "strict" : "latest",
   };
+}
+
+function baseFromWire({ era, major, startedFrom }: wire.Base): Base {
+  return { era, major, startedFrom: refFromWire(startedFrom) };
 }
 
 function refFromWire(ref: WireRef | undefined): CheckpointRef {

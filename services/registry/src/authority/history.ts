@@ -1,13 +1,19 @@
 // What an agent's history says of a change: who, when and why (bounded; the stores keep the newest).
 
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { type AuthorityRecord, type Command, compareCheckpoints, sameSession } from "@godwit/common/lease";
+import {
+  type AuthorityRecord,
+  type Command,
+  compareCheckpoints,
+  type ForceRecover,
+  sameSession,
+} from "@godwit/common/lease";
 import { toProtoSession } from "@godwit/lineage";
 import { type HistoryEntry, HistoryEntrySchema } from "@godwit/proto/godwit/registry/v1/authority";
 import { wireStateOf } from "./record-codec.ts";
 
 export interface Change {
-  readonly command: Command;
+  readonly command: Command | ForceRecover;
   readonly before: AuthorityRecord | undefined;
   readonly after: AuthorityRecord;
   readonly at: Date;
@@ -62,6 +68,8 @@ function noteOf({ command, before, after }: Change): string {
       return command.head === undefined ? `${command.reason}, without running it` : command.reason;
     case "terminate":
       return "gone for good";
+    case "force_recover":
+      return `tick ${command.head.tick}: ${command.operator.reason}`;
   }
 }
 

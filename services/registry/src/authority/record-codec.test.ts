@@ -15,6 +15,8 @@ const signedBytes = fc.record({
   payload: fc.uint8Array({ minLength: 1, maxLength: 80 }),
   signature: fc.uint8Array({ minLength: 64, maxLength: 64 }),
 });
+const term = fc.record({ era: u64, major: u64 });
+const bases = fc.array(fc.record({ era: u64, major: u64, startedFrom: ref }), { maxLength: 5 });
 const maybe = <T>(of: fc.Arbitrary<T>) => fc.option(of, { nil: undefined });
 
 const anyRecord: fc.Arbitrary<AuthorityRecord> = fc.record({
@@ -29,12 +31,14 @@ const anyRecord: fc.Arbitrary<AuthorityRecord> = fc.record({
   owner: maybe(session),
   handoff: maybe(fc.record({ id: fc.uuid(), targetHostId: fc.constantFrom(...hostIds) })),
   head: ref,
-  bases: fc.array(fc.record({ era: u64, major: u64, startedFrom: ref }), { maxLength: 5 }),
+  bases,
   unconfirmed: maybe(ref),
   lastCommand: fc.uuid(),
   conflict: maybe(fc.record({ era: u64, major: u64, tick: u64, known: digest, offered: digest })),
   declared: fc.boolean(),
   terminated: maybe(signedBytes),
+  forced: maybe(term),
+  afterLoss: maybe(fc.record({ above: maybe(term), era: u64, spine: bases })),
   grant: maybe(signedBytes),
   recoveryPolicy: fc.constantFrom("latest", "strict"),
 });

@@ -3,8 +3,8 @@
 // The stored bytes are what compare-and-set compares. They are never made again from a record that was read: protobuf may
 // encode one value in several ways.
 
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import type { AuthorityRecord, AuthorityState, RetiredReason } from "@godwit/common/lease";
+import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import type { AfterLoss, AuthorityRecord, AuthorityState, Base, RetiredReason, Term } from "@godwit/common/lease";
 import {
   digestToBytes,
   fromProtoPolicy,
@@ -17,10 +17,15 @@ import {
   toProtoSigned,
 } from "@godwit/lineage";
 import {
+  type AfterLossSchema,
   AuthorityRecordSchema,
+  type BaseSchema,
+  type AfterLoss as WireAfterLoss,
+  type Base as WireBase,
   RetiredReason as WireReason,
   type AuthorityRecord as WireRecord,
   AuthorityState as WireState,
+  type Term as WireTerm,
 } from "@godwit/proto/godwit/registry/v1/authority";
 
 /** One record in all its forms. */
@@ -60,7 +65,8 @@ export function readRetiredReason(reason: WireReason): RetiredReason | undefined
 }
 
 export function encodeRecord(record: AuthorityRecord): KnownRecord {
-  const { agentId, name, incarnation, revision, era, major, lastCommand, declared, reason, conflict } = record;
+  const { agentId, name, incarnation, revision, era, major, lastCommand, declared } = record;
+  const { reason, conflict, forced, afterLoss } = record;
   const message = create(AuthorityRecordSchema, {
     agentId,
     name,
@@ -73,13 +79,15 @@ export function encodeRecord(record: AuthorityRecord): KnownRecord {
     state: STATES[record.state],
     reason: reason === undefined ? WireReason.UNSPECIFIED : REASONS[reason],
     head: toProtoRef(record.head),
-    bases: record.bases.map((base) => ({ ...base, startedFrom: toProtoRef(base.startedFrom) })),
+    bases: record.bases.map(toWireBase),
     recoveryPolicy: toProtoPolicy(record.recoveryPolicy),
     ...(record.owner && { owner: toProtoSession(record.owner) }),
     ...(record.handoff && { handoff: record.handoff }),
     ...(record.unconfirmed && { unconfirmed: toProtoRef(record.unconfirmed) }),
     ...(record.terminated && { terminated: toProtoSigned(record.terminated) }),
     ...(record.grant && { grant: toProtoSigned(record.grant) }),
+    ...(forced && { forced }),
+    ...(afterLoss && { afterLoss: toWireAfterLoss(afterLoss) }),
     ...(conflict && {
       conflict: {
         era: conflict.era,
@@ -116,10 +124,7 @@ export function decodeRecord(bytes: Uint8Array): KnownRecord {
     owner: owner && fromProtoSession(owner),
     handoff: handoff && { id: handoff.id, targetHostId: handoff.targetHostId },
     head: fromProtoRef(head),
-    bases: message.bases.map((base) => {
-      if (base.startedFrom === undefined) throw new Error(`the stored record of agent ${agentId} is damaged`);
-      return { era: base.era, major: base.major, startedFrom: fromProtoRef(base.startedFrom) };
-    }),
+    bases: message.bases.map(readBase),
     unconfirmed: unconfirmed && fromProtoRef(unconfirmed),
     conflict: conflict && {
       era: conflict.era,
@@ -128,11 +133,36 @@ export function decodeRecord(bytes: Uint8Array): KnownRecord {
       known: hex(conflict.knownDigest),
       offered: hex(conflict.offeredDigest),
     },
+    forced: message.forced && readTerm(message.forced),
+    afterLoss: message.afterLoss && readAfterLoss(message.afterLoss),
     terminated: terminated && fromProtoSigned(terminated),
     grant: grant && fromProtoSigned(grant),
     recoveryPolicy,
   };
   return { record, message, bytes };
+}
+
+export function toWireBase({ era, major, startedFrom }: Base): MessageInitShape<typeof BaseSchema> {
+  return { era, major, startedFrom: toProtoRef(startedFrom) };
+}
+
+/** Throws an Error for one without a checkpoint. */
+export function readBase({ era, major, startedFrom }: WireBase): Base {
+  if (startedFrom === undefined) throw new Error("a base without the checkpoint that it started from");
+  return { era, major, startedFrom: fromProtoRef(startedFrom) };
+}
+
+export function readTerm({ era, major }: WireTerm): Term {
+  return { era, major };
+}
+
+/** Throws an Error for one whose spine is damaged. */
+export function readAfterLoss({ above, era, spine }: WireAfterLoss): AfterLoss {
+  return { above: above && readTerm(above), era, spine: spine.map(readBase) };
+}
+
+function toWireAfterLoss({ above, era, spine }: AfterLoss): MessageInitShape<typeof AfterLossSchema> {
+  return { era, spine: spine.map(toWireBase), ...(above && { above }) };
 }
 
 function hex(bytes: Uint8Array): string {

@@ -43,6 +43,9 @@ const MESSAGES: Readonly<Record<RefusalCode, (context: RefusalContext) => string
   BAD_TOKEN: () =>
     "the relinquish token is not signed by the owner's host, or not for this agent, target and checkpoint: ask the " +
     "source for the right one",
+  BAD_GRANT: () =>
+    "what was reasserted is no grant or termination of this agent that this registry signed: after the quarantine, recover " +
+    "the agent",
 };
 
 export function refusalMessage(code: RefusalCode, context: RefusalContext): string {

@@ -26,6 +26,8 @@ const record: AuthorityRecord = {
   unconfirmed: undefined,
   lastCommand: "c",
   conflict: undefined,
+  forced: undefined,
+  afterLoss: undefined,
   declared: false,
   terminated: undefined,
   grant: undefined,

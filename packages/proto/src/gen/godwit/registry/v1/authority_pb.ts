@@ -6,7 +6,7 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { CheckpointRef, RecoveryPolicy, SessionRef, Signed } from "../../lineage/v1/lineage_pb.ts";
 import { file_godwit_lineage_v1_lineage } from "../../lineage/v1/lineage_pb.ts";
-import type { Caller } from "./session_pb.ts";
+import type { Caller, LeaseRules } from "./session_pb.ts";
 import { file_godwit_registry_v1_session } from "./session_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file godwit/registry/v1/authority.proto.
  */
 export const file_godwit_registry_v1_authority: GenFile = /*@__PURE__*/
-  fileDesc("CiJnb2R3aXQvcmVnaXN0cnkvdjEvYXV0aG9yaXR5LnByb3RvEhJnb2R3aXQucmVnaXN0cnkudjEiLQoHSGFuZG9mZhIKCgJpZBgBIAEoCRIWCg50YXJnZXRfaG9zdF9pZBgCIAEoCSJaCgRCYXNlEgsKA2VyYRgBIAEoBBINCgVtYWpvchgCIAEoBBI2CgxzdGFydGVkX2Zyb20YAyABKAsyIC5nb2R3aXQubGluZWFnZS52MS5DaGVja3BvaW50UmVmImIKCENvbmZsaWN0EhQKDGtub3duX2RpZ2VzdBgBIAEoDBIWCg5vZmZlcmVkX2RpZ2VzdBgCIAEoDBILCgNlcmEYAyABKAQSDQoFbWFqb3IYBCABKAQSDAoEdGljaxgFIAEoBCKzBQoPQXV0aG9yaXR5UmVjb3JkEhAKCGFnZW50X2lkGAEgASgJEhMKC2luY2FybmF0aW9uGAIgASgJEhAKCHJldmlzaW9uGAMgASgEEjEKBXN0YXRlGAQgASgOMiIuZ29kd2l0LnJlZ2lzdHJ5LnYxLkF1dGhvcml0eVN0YXRlEjEKBnJlYXNvbhgFIAEoDjIhLmdvZHdpdC5yZWdpc3RyeS52MS5SZXRpcmVkUmVhc29uEgsKA2VyYRgGIAEoBBINCgVtYWpvchgHIAEoBBIsCgVvd25lchgIIAEoCzIdLmdvZHdpdC5saW5lYWdlLnYxLlNlc3Npb25SZWYSLAoHaGFuZG9mZhgJIAEoCzIbLmdvZHdpdC5yZWdpc3RyeS52MS5IYW5kb2ZmEi4KBGhlYWQYCiABKAsyIC5nb2R3aXQubGluZWFnZS52MS5DaGVja3BvaW50UmVmEicKBWJhc2VzGAsgAygLMhguZ29kd2l0LnJlZ2lzdHJ5LnYxLkJhc2USNQoLdW5jb25maXJtZWQYDCABKAsyIC5nb2R3aXQubGluZWFnZS52MS5DaGVja3BvaW50UmVmEhQKDGxhc3RfY29tbWFuZBgNIAEoCRIuCghjb25mbGljdBgOIAEoCzIcLmdvZHdpdC5yZWdpc3RyeS52MS5Db25mbGljdBIQCghkZWNsYXJlZBgPIAEoCBItCgp0ZXJtaW5hdGVkGBAgASgLMhkuZ29kd2l0LmxpbmVhZ2UudjEuU2lnbmVkEigKBWdyYW50GBEgASgLMhkuZ29kd2l0LmxpbmVhZ2UudjEuU2lnbmVkEjoKD3JlY292ZXJ5X3BvbGljeRgSIAEoDjIhLmdvZHdpdC5saW5lYWdlLnYxLlJlY292ZXJ5UG9saWN5EgwKBG5hbWUYEyABKAkingEKD0NvbW1hbmRSZXNwb25zZRIwCgdyZWZ1c2FsGAEgASgOMh8uZ29kd2l0LnJlZ2lzdHJ5LnYxLlJlZnVzYWxDb2RlEg8KB21lc3NhZ2UYAiABKAkSMwoGcmVjb3JkGAMgASgLMiMuZ29kd2l0LnJlZ2lzdHJ5LnYxLkF1dGhvcml0eVJlY29yZBITCgtpbmNhcm5hdGlvbhgEIAEoCSKIAQoNQ29tbWFuZEhlYWRlchIqCgZjYWxsZXIYASABKAsyGi5nb2R3aXQucmVnaXN0cnkudjEuQ2FsbGVyEhMKC2luY2FybmF0aW9uGAIgASgJEhIKCmNvbW1hbmRfaWQYAyABKAkSEAoIYWdlbnRfaWQYBCABKAkSEAoIcmV2aXNpb24YBSABKAQibQoOQWNxdWlyZVJlcXVlc3QSMgoHY29tbWFuZBgBIAEoCzIhLmdvZHdpdC5yZWdpc3RyeS52MS5Db21tYW5kSGVhZGVyEicKBGhlYWQYAiABKAsyGS5nb2R3aXQubGluZWFnZS52MS5TaWduZWQihgEKElJlcG9ydEhlYWRzUmVxdWVzdBIqCgZjYWxsZXIYASABKAsyGi5nb2R3aXQucmVnaXN0cnkudjEuQ2FsbGVyEhMKC2luY2FybmF0aW9uGAIgASgJEi8KB3JlcG9ydHMYAyADKAsyHi5nb2R3aXQucmVnaXN0cnkudjEuSGVhZFJlcG9ydCJ3CgpIZWFkUmVwb3J0EhIKCmNvbW1hbmRfaWQYASABKAkSEAoIYWdlbnRfaWQYAiABKAkSCwoDZXJhGAMgASgEEg0KBW1ham9yGAQgASgEEicKBGhlYWQYBSABKAsyGS5nb2R3aXQubGluZWFnZS52MS5TaWduZWQiSwoTUmVwb3J0SGVhZHNSZXNwb25zZRI0CgdyZXN1bHRzGAEgAygLMiMuZ29kd2l0LnJlZ2lzdHJ5LnYxLkNvbW1hbmRSZXNwb25zZSKeAQoTQmVnaW5IYW5kb2ZmUmVxdWVzdBIyCgdjb21tYW5kGAEgASgLMiEuZ29kd2l0LnJlZ2lzdHJ5LnYxLkNvbW1hbmRIZWFkZXISEgoKaGFuZG9mZl9pZBgCIAEoCRIWCg50YXJnZXRfaG9zdF9pZBgDIAEoCRInCgRoZWFkGAQgASgLMhkuZ29kd2l0LmxpbmVhZ2UudjEuU2lnbmVkIkoKFFJldmVydEhhbmRvZmZSZXF1ZXN0EjIKB2NvbW1hbmQYASABKAsyIS5nb2R3aXQucmVnaXN0cnkudjEuQ29tbWFuZEhlYWRlciJsCgxDbGFpbVJlcXVlc3QSMgoHY29tbWFuZBgBIAEoCzIhLmdvZHdpdC5yZWdpc3RyeS52MS5Db21tYW5kSGVhZGVyEigKBXRva2VuGAIgASgLMhkuZ29kd2l0LmxpbmVhZ2UudjEuU2lnbmVkIm0KDlJlY292ZXJSZXF1ZXN0EjIKB2NvbW1hbmQYASABKAsyIS5nb2R3aXQucmVnaXN0cnkudjEuQ29tbWFuZEhlYWRlchInCgRoZWFkGAIgASgLMhkuZ29kd2l0LmxpbmVhZ2UudjEuU2lnbmVkIlwKFkRlY2xhcmVSZWNvdmVyeVJlcXVlc3QSMgoHY29tbWFuZBgBIAEoCzIhLmdvZHdpdC5yZWdpc3RyeS52MS5Db21tYW5kSGVhZGVyEg4KBnJlYXNvbhgCIAEoCSKgAQoOUmVsZWFzZVJlcXVlc3QSMgoHY29tbWFuZBgBIAEoCzIhLmdvZHdpdC5yZWdpc3RyeS52MS5Db21tYW5kSGVhZGVyEjEKBnJlYXNvbhgCIAEoDjIhLmdvZHdpdC5yZWdpc3RyeS52MS5SZXRpcmVkUmVhc29uEicKBGhlYWQYAyABKAsyGS5nb2R3aXQubGluZWFnZS52MS5TaWduZWQiRgoQVGVybWluYXRlUmVxdWVzdBIyCgdjb21tYW5kGAEgASgLMiEuZ29kd2l0LnJlZ2lzdHJ5LnYxLkNvbW1hbmRIZWFkZXIimAEKD0Fubm91bmNlUmVxdWVzdBIqCgZjYWxsZXIYASABKAsyGi5nb2R3aXQucmVnaXN0cnkudjEuQ2FsbGVyEhMKC2luY2FybmF0aW9uGAIgASgJEicKBGhlbGQYAyADKAsyGS5nb2R3aXQubGluZWFnZS52MS5TaWduZWQSGwoTd2l0aGRyYXduX2FnZW50X2lkcxgEIAMoCSKGAQoQQW5ub3VuY2VSZXNwb25zZRJCCgdyZWZ1c2VkGAEgAygLMjEuZ29kd2l0LnJlZ2lzdHJ5LnYxLkFubm91bmNlUmVzcG9uc2UuUmVmdXNlZEVudHJ5Gi4KDFJlZnVzZWRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIlUKEldhdGNoT2ZmZXJzUmVxdWVzdBIqCgZjYWxsZXIYASABKAsyGi5nb2R3aXQucmVnaXN0cnkudjEuQ2FsbGVyEhMKC2luY2FybmF0aW9uGAIgASgJIkoKE1dhdGNoT2ZmZXJzUmVzcG9uc2USMwoGcmVjb3JkGAEgASgLMiMuZ29kd2l0LnJlZ2lzdHJ5LnYxLkF1dGhvcml0eVJlY29yZCIjCg9HZXRBZ2VudFJlcXVlc3QSEAoIYWdlbnRfaWQYASABKAkikAEKEEdldEFnZW50UmVzcG9uc2USMwoGcmVjb3JkGAEgASgLMiMuZ29kd2l0LnJlZ2lzdHJ5LnYxLkF1dGhvcml0eVJlY29yZBIrCgdob2xkZXJzGAIgAygLMhouZ29kd2l0LnJlZ2lzdHJ5LnYxLkhvbGRlchIaChJvd25lcl9zZXNzaW9uX3ZvaWQYAyABKAgibgoGSG9sZGVyEi4KB3Nlc3Npb24YASABKAsyHS5nb2R3aXQubGluZWFnZS52MS5TZXNzaW9uUmVmEjQKCmNoZWNrcG9pbnQYAiABKAsyIC5nb2R3aXQubGluZWFnZS52MS5DaGVja3BvaW50UmVmIlEKEUxpc3RBZ2VudHNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoDRISCgpwYWdlX3Rva2VuGAIgASgJEhUKDW93bmVyX2hvc3RfaWQYAyABKAkiYwoSTGlzdEFnZW50c1Jlc3BvbnNlEjQKB3JlY29yZHMYASADKAsyIy5nb2R3aXQucmVnaXN0cnkudjEuQXV0aG9yaXR5UmVjb3JkEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIqChZHZXRBZ2VudEhpc3RvcnlSZXF1ZXN0EhAKCGFnZW50X2lkGAEgASgJIkwKF0dldEFnZW50SGlzdG9yeVJlc3BvbnNlEjEKB2VudHJpZXMYASADKAsyIC5nb2R3aXQucmVnaXN0cnkudjEuSGlzdG9yeUVudHJ5IswBCgxIaXN0b3J5RW50cnkSEgoKYXRfdW5peF9ucxgBIAEoAxIPCgdjb21tYW5kGAIgASgJEgsKA2VyYRgDIAEoBBINCgVtYWpvchgEIAEoBBIxCgVzdGF0ZRgFIAEoDjIiLmdvZHdpdC5yZWdpc3RyeS52MS5BdXRob3JpdHlTdGF0ZRIsCgVvd25lchgGIAEoCzIdLmdvZHdpdC5saW5lYWdlLnYxLlNlc3Npb25SZWYSDAoEdGljaxgHIAEoBBIMCgRub3RlGAggASgJKuMBCg5BdXRob3JpdHlTdGF0ZRIfChtBVVRIT1JJVFlfU1RBVEVfVU5TUEVDSUZJRUQQABIgChxBVVRIT1JJVFlfU1RBVEVfQUNUSVZFX09XTkVSEAESJQohQVVUSE9SSVRZX1NUQVRFX0hBTkRPRkZfSU5JVElBVEVEEAISIwofQVVUSE9SSVRZX1NUQVRFX0hBTkRPRkZfUEVORElORxADEiUKIUFVVEhPUklUWV9TVEFURV9SRUNPVkVSWV9SRVFVSVJFRBAEEhsKF0FVVEhPUklUWV9TVEFURV9SRVRJUkVEEAUq2QEKDVJldGlyZWRSZWFzb24SHgoaUkVUSVJFRF9SRUFTT05fVU5TUEVDSUZJRUQQABIaChZSRVRJUkVEX1JFQVNPTl9EUkFJTkVEEAESHQoZUkVUSVJFRF9SRUFTT05fQ0FOTk9UX1JVThACEhkKFVJFVElSRURfUkVBU09OX0ZPUkNFRBADEhoKFlJFVElSRURfUkVBU09OX1NUT1BQRUQQBBIZChVSRVRJUkVEX1JFQVNPTl9GQUlMRUQQBRIbChdSRVRJUkVEX1JFQVNPTl9VTkZVTkRFRBAGKooFCgtSZWZ1c2FsQ29kZRIcChhSRUZVU0FMX0NPREVfVU5TUEVDSUZJRUQQABIiCh5SRUZVU0FMX0NPREVfU1RBTEVfSU5DQVJOQVRJT04QARIbChdSRUZVU0FMX0NPREVfUVVBUkFOVElORRACEiAKHFJFRlVTQUxfQ09ERV9TRVNTSU9OX1VOS05PV04QAxIdChlSRUZVU0FMX0NPREVfU0VTU0lPTl9WT0lEEAQSGwoXUkVGVVNBTF9DT0RFX0JBRF9TRUNSRVQQBRIaChZSRUZVU0FMX0NPREVfTk9fUkVDT1JEEAYSFwoTUkVGVVNBTF9DT0RFX0VYSVNUUxAHEhwKGFJFRlVTQUxfQ09ERV9CQURfR0VORVNJUxAIEhsKF1JFRlVTQUxfQ09ERV9URVJNSU5BVEVEEAkSGgoWUkVGVVNBTF9DT0RFX05PVF9PV05FUhAKEh8KG1JFRlVTQUxfQ09ERV9TVEFMRV9SRVZJU0lPThALEhwKGFJFRlVTQUxfQ09ERV9PV05FUl9BTElWRRAMEiQKIFJFRlVTQUxfQ09ERV9IQU5ET0ZGX0lOX1BST0dSRVNTEA0SIwofUkVGVVNBTF9DT0RFX0hBTkRPRkZfU1VQRVJTRURFRBAOEiIKHlJFRlVTQUxfQ09ERV9ESVZFUkdFTlRfTElORUFHRRAPEiIKHlJFRlVTQUxfQ09ERV9SRUNPVkVSWV9SRVFVSVJFRBAQEiEKHVJFRlVTQUxfQ09ERV9CQVNFX1VOQ09ORklSTUVEEBESIQodUkVGVVNBTF9DT0RFX1NUQUxFX0NIRUNLUE9JTlQQEhIaChZSRUZVU0FMX0NPREVfQkFEX1RPS0VOEBMykQoKEEF1dGhvcml0eVNlcnZpY2USUgoHQWNxdWlyZRIiLmdvZHdpdC5yZWdpc3RyeS52MS5BY3F1aXJlUmVxdWVzdBojLmdvZHdpdC5yZWdpc3RyeS52MS5Db21tYW5kUmVzcG9uc2USXgoLUmVwb3J0SGVhZHMSJi5nb2R3aXQucmVnaXN0cnkudjEuUmVwb3J0SGVhZHNSZXF1ZXN0GicuZ29kd2l0LnJlZ2lzdHJ5LnYxLlJlcG9ydEhlYWRzUmVzcG9uc2USXAoMQmVnaW5IYW5kb2ZmEicuZ29kd2l0LnJlZ2lzdHJ5LnYxLkJlZ2luSGFuZG9mZlJlcXVlc3QaIy5nb2R3aXQucmVnaXN0cnkudjEuQ29tbWFuZFJlc3BvbnNlEl4KDVJldmVydEhhbmRvZmYSKC5nb2R3aXQucmVnaXN0cnkudjEuUmV2ZXJ0SGFuZG9mZlJlcXVlc3QaIy5nb2R3aXQucmVnaXN0cnkudjEuQ29tbWFuZFJlc3BvbnNlEk4KBUNsYWltEiAuZ29kd2l0LnJlZ2lzdHJ5LnYxLkNsYWltUmVxdWVzdBojLmdvZHdpdC5yZWdpc3RyeS52MS5Db21tYW5kUmVzcG9uc2USUgoHUmVjb3ZlchIiLmdvZHdpdC5yZWdpc3RyeS52MS5SZWNvdmVyUmVxdWVzdBojLmdvZHdpdC5yZWdpc3RyeS52MS5Db21tYW5kUmVzcG9uc2USYgoPRGVjbGFyZVJlY292ZXJ5EiouZ29kd2l0LnJlZ2lzdHJ5LnYxLkRlY2xhcmVSZWNvdmVyeVJlcXVlc3QaIy5nb2R3aXQucmVnaXN0cnkudjEuQ29tbWFuZFJlc3BvbnNlElIKB1JlbGVhc2USIi5nb2R3aXQucmVnaXN0cnkudjEuUmVsZWFzZVJlcXVlc3QaIy5nb2R3aXQucmVnaXN0cnkudjEuQ29tbWFuZFJlc3BvbnNlElYKCVRlcm1pbmF0ZRIkLmdvZHdpdC5yZWdpc3RyeS52MS5UZXJtaW5hdGVSZXF1ZXN0GiMuZ29kd2l0LnJlZ2lzdHJ5LnYxLkNvbW1hbmRSZXNwb25zZRJVCghBbm5vdW5jZRIjLmdvZHdpdC5yZWdpc3RyeS52MS5Bbm5vdW5jZVJlcXVlc3QaJC5nb2R3aXQucmVnaXN0cnkudjEuQW5ub3VuY2VSZXNwb25zZRJgCgtXYXRjaE9mZmVycxImLmdvZHdpdC5yZWdpc3RyeS52MS5XYXRjaE9mZmVyc1JlcXVlc3QaJy5nb2R3aXQucmVnaXN0cnkudjEuV2F0Y2hPZmZlcnNSZXNwb25zZTABElUKCEdldEFnZW50EiMuZ29kd2l0LnJlZ2lzdHJ5LnYxLkdldEFnZW50UmVxdWVzdBokLmdvZHdpdC5yZWdpc3RyeS52MS5HZXRBZ2VudFJlc3BvbnNlElsKCkxpc3RBZ2VudHMSJS5nb2R3aXQucmVnaXN0cnkudjEuTGlzdEFnZW50c1JlcXVlc3QaJi5nb2R3aXQucmVnaXN0cnkudjEuTGlzdEFnZW50c1Jlc3BvbnNlEmoKD0dldEFnZW50SGlzdG9yeRIqLmdvZHdpdC5yZWdpc3RyeS52MS5HZXRBZ2VudEhpc3RvcnlSZXF1ZXN0GisuZ29kd2l0LnJlZ2lzdHJ5LnYxLkdldEFnZW50SGlzdG9yeVJlc3BvbnNlYgZwcm90bzM", [file_godwit_lineage_v1_lineage, file_godwit_registry_v1_session]);
+  fileDesc("CiJnb2R3aXQvcmVnaXN0cnkvdjEvYXV0aG9yaXR5LnByb3RvEhJnb2R3aXQucmVnaXN0cnkudjEiLQoHSGFuZG9mZhIKCgJpZBgBIAEoCRIWCg50YXJnZXRfaG9zdF9pZBgCIAEoCSJaCgRCYXNlEgsKA2VyYRgBIAEoBBINCgVtYWpvchgCIAEoBBI2CgxzdGFydGVkX2Zyb20YAyABKAsyIC5nb2R3aXQubGluZWFnZS52MS5DaGVja3BvaW50UmVmImIKCENvbmZsaWN0EhQKDGtub3duX2RpZ2VzdBgBIAEoDBIWCg5vZmZlcmVkX2RpZ2VzdBgCIAEoDBILCgNlcmEYAyABKAQSDQoFbWFqb3IYBCABKAQSDAoEdGljaxgFIAEoBCIiCgRUZXJtEgsKA2VyYRgBIAEoBBINCgVtYWpvchgCIAEoBCJqCglBZnRlckxvc3MSJwoFYWJvdmUYASABKAsyGC5nb2R3aXQucmVnaXN0cnkudjEuVGVybRILCgNlcmEYAiABKAQSJwoFc3BpbmUYAyADKAsyGC5nb2R3aXQucmVnaXN0cnkudjEuQmFzZSKQBgoPQXV0aG9yaXR5UmVjb3JkEhAKCGFnZW50X2lkGAEgASgJEhMKC2luY2FybmF0aW9uGAIgASgJEhAKCHJldmlzaW9uGAMgASgEEjEKBXN0YXRlGAQgASgOMiIuZ29kd2l0LnJlZ2lzdHJ5LnYxLkF1dGhvcml0eVN0YXRlEjEKBnJlYXNvbhgFIAEoDjIhLmdvZHdpdC5yZWdpc3RyeS52MS5SZXRpcmVkUmVhc29uEgsKA2VyYRgGIAEoBBINCgVtYWpvchgHIAEoBBIsCgVvd25lchgIIAEoCzIdLmdvZHdpdC5saW5lYWdlLnYxLlNlc3Npb25SZWYSLAoHaGFuZG9mZhgJIAEoCzIbLmdvZHdpdC5yZWdpc3RyeS52MS5IYW5kb2ZmEi4KBGhlYWQYCiABKAsyIC5nb2R3aXQubGluZWFnZS52MS5DaGVja3BvaW50UmVmEicKBWJhc2VzGAsgAygLMhguZ29kd2l0LnJlZ2lzdHJ5LnYxLkJhc2USNQoLdW5jb25maXJtZWQYDCABKAsyIC5nb2R3aXQubGluZWFnZS52MS5DaGVja3BvaW50UmVmEhQKDGxhc3RfY29tbWFuZBgNIAEoCRIuCghjb25mbGljdBgOIAEoCzIcLmdvZHdpdC5yZWdpc3RyeS52MS5Db25mbGljdBIQCghkZWNsYXJlZBgPIAEoCBItCgp0ZXJtaW5hdGVkGBAgASgLMhkuZ29kd2l0LmxpbmVhZ2UudjEuU2lnbmVkEigKBWdyYW50GBEgASgLMhkuZ29kd2l0LmxpbmVhZ2UudjEuU2lnbmVkEjoKD3JlY292ZXJ5X3BvbGljeRgSIAEoDjIhLmdvZHdpdC5saW5lYWdlLnYxLlJlY292ZXJ5UG9saWN5EgwKBG5hbWUYEyABKAkSKAoGZm9yY2VkGBQgASgLMhguZ29kd2l0LnJlZ2lzdHJ5LnYxLlRlcm0SMQoKYWZ0ZXJfbG9zcxgVIAEoCzIdLmdvZHdpdC5yZWdpc3RyeS52MS5BZnRlckxvc3MingEKD0NvbW1hbmRSZXNwb25zZRIwCgdyZWZ1c2FsGAEgASgOMh8uZ29kd2l0LnJlZ2lzdHJ5LnYxLlJlZnVzYWxDb2RlEg8KB21lc3NhZ2UYAiABKAkSMwoGcmVjb3JkGAMgASgLMiMuZ29kd2l0LnJlZ2lzdHJ5LnYxLkF1dGhvcml0eVJlY29yZBITCgtpbmNhcm5hdGlvbhgEIAEoCSKIAQoNQ29tbWFuZEhlYWRlchIqCgZjYWxsZXIYASABKAsyGi5nb2R3aXQucmVnaXN0cnkudjEuQ2FsbGVyEhMKC2luY2FybmF0aW9uGAIgASgJEhIKCmNvbW1hbmRfaWQYAyABKAkSEAoIYWdlbnRfaWQYBCABKAkSEAoIcmV2aXNpb24YBSABKAQibQoOQWNxdWlyZVJlcXVlc3QSMgoHY29tbWFuZBgBIAEoCzIhLmdvZHdpdC5yZWdpc3RyeS52MS5Db21tYW5kSGVhZGVyEicKBGhlYWQYAiABKAsyGS5nb2R3aXQubGluZWFnZS52MS5TaWduZWQihgEKElJlcG9ydEhlYWRzUmVxdWVzdBIqCgZjYWxsZXIYASABKAsyGi5nb2R3aXQucmVnaXN0cnkudjEuQ2FsbGVyEhMKC2luY2FybmF0aW9uGAIgASgJEi8KB3JlcG9ydHMYAyADKAsyHi5nb2R3aXQucmVnaXN0cnkudjEuSGVhZFJlcG9ydCJ3CgpIZWFkUmVwb3J0EhIKCmNvbW1hbmRfaWQYASABKAkSEAoIYWdlbnRfaWQYAiABKAkSCwoDZXJhGAMgASgEEg0KBW1ham9yGAQgASgEEicKBGhlYWQYBSABKAsyGS5nb2R3aXQubGluZWFnZS52MS5TaWduZWQiSwoTUmVwb3J0SGVhZHNSZXNwb25zZRI0CgdyZXN1bHRzGAEgAygLMiMuZ29kd2l0LnJlZ2lzdHJ5LnYxLkNvbW1hbmRSZXNwb25zZSKeAQoTQmVnaW5IYW5kb2ZmUmVxdWVzdBIyCgdjb21tYW5kGAEgASgLMiEuZ29kd2l0LnJlZ2lzdHJ5LnYxLkNvbW1hbmRIZWFkZXISEgoKaGFuZG9mZl9pZBgCIAEoCRIWCg50YXJnZXRfaG9zdF9pZBgDIAEoCRInCgRoZWFkGAQgASgLMhkuZ29kd2l0LmxpbmVhZ2UudjEuU2lnbmVkIkoKFFJldmVydEhhbmRvZmZSZXF1ZXN0EjIKB2NvbW1hbmQYASABKAsyIS5nb2R3aXQucmVnaXN0cnkudjEuQ29tbWFuZEhlYWRlciJsCgxDbGFpbVJlcXVlc3QSMgoHY29tbWFuZBgBIAEoCzIhLmdvZHdpdC5yZWdpc3RyeS52MS5Db21tYW5kSGVhZGVyEigKBXRva2VuGAIgASgLMhkuZ29kd2l0LmxpbmVhZ2UudjEuU2lnbmVkIpcBCg5SZWNvdmVyUmVxdWVzdBIyCgdjb21tYW5kGAEgASgLMiEuZ29kd2l0LnJlZ2lzdHJ5LnYxLkNvbW1hbmRIZWFkZXISJwoEaGVhZBgCIAEoCzIZLmdvZHdpdC5saW5lYWdlLnYxLlNpZ25lZBIoCgVzcGluZRgDIAMoCzIZLmdvZHdpdC5saW5lYWdlLnYxLlNpZ25lZCLwAQoTRm9yY2VSZWNvdmVyUmVxdWVzdBITCgtpbmNhcm5hdGlvbhgBIAEoCRISCgpjb21tYW5kX2lkGAIgASgJEhAKCGFnZW50X2lkGAMgASgJEhAKCHJldmlzaW9uGAQgASgEEicKBGhlYWQYBSABKAsyGS5nb2R3aXQubGluZWFnZS52MS5TaWduZWQSKAoFc3BpbmUYBiADKAsyGS5nb2R3aXQubGluZWFnZS52MS5TaWduZWQSEAoIb3BlcmF0b3IYByABKAkSDgoGcmVhc29uGAggASgJEhcKD25vbmVfYWNjZXB0YWJsZRgJIAEoCCJcChZEZWNsYXJlUmVjb3ZlcnlSZXF1ZXN0EjIKB2NvbW1hbmQYASABKAsyIS5nb2R3aXQucmVnaXN0cnkudjEuQ29tbWFuZEhlYWRlchIOCgZyZWFzb24YAiABKAkioAEKDlJlbGVhc2VSZXF1ZXN0EjIKB2NvbW1hbmQYASABKAsyIS5nb2R3aXQucmVnaXN0cnkudjEuQ29tbWFuZEhlYWRlchIxCgZyZWFzb24YAiABKA4yIS5nb2R3aXQucmVnaXN0cnkudjEuUmV0aXJlZFJlYXNvbhInCgRoZWFkGAMgASgLMhkuZ29kd2l0LmxpbmVhZ2UudjEuU2lnbmVkIkYKEFRlcm1pbmF0ZVJlcXVlc3QSMgoHY29tbWFuZBgBIAEoCzIhLmdvZHdpdC5yZWdpc3RyeS52MS5Db21tYW5kSGVhZGVyIsYBCg9Bbm5vdW5jZVJlcXVlc3QSKgoGY2FsbGVyGAEgASgLMhouZ29kd2l0LnJlZ2lzdHJ5LnYxLkNhbGxlchITCgtpbmNhcm5hdGlvbhgCIAEoCRInCgRoZWxkGAMgAygLMhkuZ29kd2l0LmxpbmVhZ2UudjEuU2lnbmVkEhsKE3dpdGhkcmF3bl9hZ2VudF9pZHMYBCADKAkSLAoJbWFya19zZWVuGAUgASgLMhkuZ29kd2l0LmxpbmVhZ2UudjEuU2lnbmVkIsQBCgtSZWFzc2VydGlvbhIuCgdzZXNzaW9uGAEgASgLMh0uZ29kd2l0LmxpbmVhZ2UudjEuU2Vzc2lvblJlZhITCgtpbmNhcm5hdGlvbhgCIAEoCRIYChBmcm9tX2luY2FybmF0aW9uGAMgASgJEhIKCmdlbmVyYXRpb24YBCABKAQSLAoJbWFya19zZWVuGAUgASgLMhkuZ29kd2l0LmxpbmVhZ2UudjEuU2lnbmVkEhQKDGl0ZW1zX2RpZ2VzdBgGIAEoDCJQCg9SZWFzc2VydFJlcXVlc3QSLgoLcmVhc3NlcnRpb24YASABKAsyGS5nb2R3aXQubGluZWFnZS52MS5TaWduZWQSDQoFaXRlbXMYAiABKAwiQAoNUmVhc3NlcnRJdGVtcxIvCgVpdGVtcxgBIAMoCzIgLmdvZHdpdC5yZWdpc3RyeS52MS5SZWFzc2VydEl0ZW0i3QEKDFJlYXNzZXJ0SXRlbRIQCghhZ2VudF9pZBgBIAEoCRIPCgdnZW5lc2lzGAIgASgMEjQKBWdyYW50GAMgASgLMiMuZ29kd2l0LnJlZ2lzdHJ5LnYxLlJlYXNzZXJ0ZWRHcmFudEgAEjoKCGNvbmZsaWN0GAQgASgLMiYuZ29kd2l0LnJlZ2lzdHJ5LnYxLlJlYXNzZXJ0ZWRDb25mbGljdEgAEjAKC3Rlcm1pbmF0aW9uGAUgASgLMhkuZ29kd2l0LmxpbmVhZ2UudjEuU2lnbmVkSABCBgoEd2hhdCKoAgoPUmVhc3NlcnRlZEdyYW50EigKBWdyYW50GAEgASgLMhkuZ29kd2l0LmxpbmVhZ2UudjEuU2lnbmVkEi4KBGhlYWQYAiABKAsyIC5nb2R3aXQubGluZWFnZS52MS5DaGVja3BvaW50UmVmEicKBWJhc2VzGAMgAygLMhguZ29kd2l0LnJlZ2lzdHJ5LnYxLkJhc2USNQoLdW5jb25maXJtZWQYBCABKAsyIC5nb2R3aXQubGluZWFnZS52MS5DaGVja3BvaW50UmVmEigKBmZvcmNlZBgFIAEoCzIYLmdvZHdpdC5yZWdpc3RyeS52MS5UZXJtEjEKCmFmdGVyX2xvc3MYBiABKAsyHS5nb2R3aXQucmVnaXN0cnkudjEuQWZ0ZXJMb3NzImwKElJlYXNzZXJ0ZWRDb25mbGljdBImCgR0ZXJtGAEgASgLMhguZ29kd2l0LnJlZ2lzdHJ5LnYxLlRlcm0SLgoIY29uZmxpY3QYAiABKAsyHC5nb2R3aXQucmVnaXN0cnkudjEuQ29uZmxpY3QixAEKEFJlYXNzZXJ0UmVzcG9uc2USDgoGc2VjcmV0GAEgASgMEhIKCmdlbmVyYXRpb24YAiABKAQSLQoFcnVsZXMYAyABKAsyHi5nb2R3aXQucmVnaXN0cnkudjEuTGVhc2VSdWxlcxInCgRtYXJrGAQgASgLMhkuZ29kd2l0LmxpbmVhZ2UudjEuU2lnbmVkEjQKB3Jlc3VsdHMYBSADKAsyIy5nb2R3aXQucmVnaXN0cnkudjEuQ29tbWFuZFJlc3BvbnNlIoYBChBBbm5vdW5jZVJlc3BvbnNlEkIKB3JlZnVzZWQYASADKAsyMS5nb2R3aXQucmVnaXN0cnkudjEuQW5ub3VuY2VSZXNwb25zZS5SZWZ1c2VkRW50cnkaLgoMUmVmdXNlZEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiVQoSV2F0Y2hPZmZlcnNSZXF1ZXN0EioKBmNhbGxlchgBIAEoCzIaLmdvZHdpdC5yZWdpc3RyeS52MS5DYWxsZXISEwoLaW5jYXJuYXRpb24YAiABKAkiSgoTV2F0Y2hPZmZlcnNSZXNwb25zZRIzCgZyZWNvcmQYASABKAsyIy5nb2R3aXQucmVnaXN0cnkudjEuQXV0aG9yaXR5UmVjb3JkIiMKD0dldEFnZW50UmVxdWVzdBIQCghhZ2VudF9pZBgBIAEoCSKQAQoQR2V0QWdlbnRSZXNwb25zZRIzCgZyZWNvcmQYASABKAsyIy5nb2R3aXQucmVnaXN0cnkudjEuQXV0aG9yaXR5UmVjb3JkEisKB2hvbGRlcnMYAiADKAsyGi5nb2R3aXQucmVnaXN0cnkudjEuSG9sZGVyEhoKEm93bmVyX3Nlc3Npb25fdm9pZBgDIAEoCCJuCgZIb2xkZXISLgoHc2Vzc2lvbhgBIAEoCzIdLmdvZHdpdC5saW5lYWdlLnYxLlNlc3Npb25SZWYSNAoKY2hlY2twb2ludBgCIAEoCzIgLmdvZHdpdC5saW5lYWdlLnYxLkNoZWNrcG9pbnRSZWYiUQoRTGlzdEFnZW50c1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgNEhIKCnBhZ2VfdG9rZW4YAiABKAkSFQoNb3duZXJfaG9zdF9pZBgDIAEoCSJjChJMaXN0QWdlbnRzUmVzcG9uc2USNAoHcmVjb3JkcxgBIAMoCzIjLmdvZHdpdC5yZWdpc3RyeS52MS5BdXRob3JpdHlSZWNvcmQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIioKFkdldEFnZW50SGlzdG9yeVJlcXVlc3QSEAoIYWdlbnRfaWQYASABKAkiTAoXR2V0QWdlbnRIaXN0b3J5UmVzcG9uc2USMQoHZW50cmllcxgBIAMoCzIgLmdvZHdpdC5yZWdpc3RyeS52MS5IaXN0b3J5RW50cnki+AEKDEhpc3RvcnlFbnRyeRISCgphdF91bml4X25zGAEgASgDEg8KB2NvbW1hbmQYAiABKAkSCwoDZXJhGAMgASgEEg0KBW1ham9yGAQgASgEEjEKBXN0YXRlGAUgASgOMiIuZ29kd2l0LnJlZ2lzdHJ5LnYxLkF1dGhvcml0eVN0YXRlEiwKBW93bmVyGAYgASgLMh0uZ29kd2l0LmxpbmVhZ2UudjEuU2Vzc2lvblJlZhIMCgR0aWNrGAcgASgEEgwKBG5vdGUYCCABKAkSGAoQYWZ0ZXJfc3RvcmVfbG9zcxgJIAEoCBIQCghvcGVyYXRvchgKIAEoCSrjAQoOQXV0aG9yaXR5U3RhdGUSHwobQVVUSE9SSVRZX1NUQVRFX1VOU1BFQ0lGSUVEEAASIAocQVVUSE9SSVRZX1NUQVRFX0FDVElWRV9PV05FUhABEiUKIUFVVEhPUklUWV9TVEFURV9IQU5ET0ZGX0lOSVRJQVRFRBACEiMKH0FVVEhPUklUWV9TVEFURV9IQU5ET0ZGX1BFTkRJTkcQAxIlCiFBVVRIT1JJVFlfU1RBVEVfUkVDT1ZFUllfUkVRVUlSRUQQBBIbChdBVVRIT1JJVFlfU1RBVEVfUkVUSVJFRBAFKtkBCg1SZXRpcmVkUmVhc29uEh4KGlJFVElSRURfUkVBU09OX1VOU1BFQ0lGSUVEEAASGgoWUkVUSVJFRF9SRUFTT05fRFJBSU5FRBABEh0KGVJFVElSRURfUkVBU09OX0NBTk5PVF9SVU4QAhIZChVSRVRJUkVEX1JFQVNPTl9GT1JDRUQQAxIaChZSRVRJUkVEX1JFQVNPTl9TVE9QUEVEEAQSGQoVUkVUSVJFRF9SRUFTT05fRkFJTEVEEAUSGwoXUkVUSVJFRF9SRUFTT05fVU5GVU5ERUQQBiqmBQoLUmVmdXNhbENvZGUSHAoYUkVGVVNBTF9DT0RFX1VOU1BFQ0lGSUVEEAASIgoeUkVGVVNBTF9DT0RFX1NUQUxFX0lOQ0FSTkFUSU9OEAESGwoXUkVGVVNBTF9DT0RFX1FVQVJBTlRJTkUQAhIgChxSRUZVU0FMX0NPREVfU0VTU0lPTl9VTktOT1dOEAMSHQoZUkVGVVNBTF9DT0RFX1NFU1NJT05fVk9JRBAEEhsKF1JFRlVTQUxfQ09ERV9CQURfU0VDUkVUEAUSGgoWUkVGVVNBTF9DT0RFX05PX1JFQ09SRBAGEhcKE1JFRlVTQUxfQ09ERV9FWElTVFMQBxIcChhSRUZVU0FMX0NPREVfQkFEX0dFTkVTSVMQCBIbChdSRUZVU0FMX0NPREVfVEVSTUlOQVRFRBAJEhoKFlJFRlVTQUxfQ09ERV9OT1RfT1dORVIQChIfChtSRUZVU0FMX0NPREVfU1RBTEVfUkVWSVNJT04QCxIcChhSRUZVU0FMX0NPREVfT1dORVJfQUxJVkUQDBIkCiBSRUZVU0FMX0NPREVfSEFORE9GRl9JTl9QUk9HUkVTUxANEiMKH1JFRlVTQUxfQ09ERV9IQU5ET0ZGX1NVUEVSU0VERUQQDhIiCh5SRUZVU0FMX0NPREVfRElWRVJHRU5UX0xJTkVBR0UQDxIiCh5SRUZVU0FMX0NPREVfUkVDT1ZFUllfUkVRVUlSRUQQEBIhCh1SRUZVU0FMX0NPREVfQkFTRV9VTkNPTkZJUk1FRBAREiEKHVJFRlVTQUxfQ09ERV9TVEFMRV9DSEVDS1BPSU5UEBISGgoWUkVGVVNBTF9DT0RFX0JBRF9UT0tFThATEhoKFlJFRlVTQUxfQ09ERV9CQURfR1JBTlQQFDKRCgoQQXV0aG9yaXR5U2VydmljZRJSCgdBY3F1aXJlEiIuZ29kd2l0LnJlZ2lzdHJ5LnYxLkFjcXVpcmVSZXF1ZXN0GiMuZ29kd2l0LnJlZ2lzdHJ5LnYxLkNvbW1hbmRSZXNwb25zZRJeCgtSZXBvcnRIZWFkcxImLmdvZHdpdC5yZWdpc3RyeS52MS5SZXBvcnRIZWFkc1JlcXVlc3QaJy5nb2R3aXQucmVnaXN0cnkudjEuUmVwb3J0SGVhZHNSZXNwb25zZRJcCgxCZWdpbkhhbmRvZmYSJy5nb2R3aXQucmVnaXN0cnkudjEuQmVnaW5IYW5kb2ZmUmVxdWVzdBojLmdvZHdpdC5yZWdpc3RyeS52MS5Db21tYW5kUmVzcG9uc2USXgoNUmV2ZXJ0SGFuZG9mZhIoLmdvZHdpdC5yZWdpc3RyeS52MS5SZXZlcnRIYW5kb2ZmUmVxdWVzdBojLmdvZHdpdC5yZWdpc3RyeS52MS5Db21tYW5kUmVzcG9uc2USTgoFQ2xhaW0SIC5nb2R3aXQucmVnaXN0cnkudjEuQ2xhaW1SZXF1ZXN0GiMuZ29kd2l0LnJlZ2lzdHJ5LnYxLkNvbW1hbmRSZXNwb25zZRJSCgdSZWNvdmVyEiIuZ29kd2l0LnJlZ2lzdHJ5LnYxLlJlY292ZXJSZXF1ZXN0GiMuZ29kd2l0LnJlZ2lzdHJ5LnYxLkNvbW1hbmRSZXNwb25zZRJiCg9EZWNsYXJlUmVjb3ZlcnkSKi5nb2R3aXQucmVnaXN0cnkudjEuRGVjbGFyZVJlY292ZXJ5UmVxdWVzdBojLmdvZHdpdC5yZWdpc3RyeS52MS5Db21tYW5kUmVzcG9uc2USUgoHUmVsZWFzZRIiLmdvZHdpdC5yZWdpc3RyeS52MS5SZWxlYXNlUmVxdWVzdBojLmdvZHdpdC5yZWdpc3RyeS52MS5Db21tYW5kUmVzcG9uc2USVgoJVGVybWluYXRlEiQuZ29kd2l0LnJlZ2lzdHJ5LnYxLlRlcm1pbmF0ZVJlcXVlc3QaIy5nb2R3aXQucmVnaXN0cnkudjEuQ29tbWFuZFJlc3BvbnNlElUKCEFubm91bmNlEiMuZ29kd2l0LnJlZ2lzdHJ5LnYxLkFubm91bmNlUmVxdWVzdBokLmdvZHdpdC5yZWdpc3RyeS52MS5Bbm5vdW5jZVJlc3BvbnNlEmAKC1dhdGNoT2ZmZXJzEiYuZ29kd2l0LnJlZ2lzdHJ5LnYxLldhdGNoT2ZmZXJzUmVxdWVzdBonLmdvZHdpdC5yZWdpc3RyeS52MS5XYXRjaE9mZmVyc1Jlc3BvbnNlMAESVQoIR2V0QWdlbnQSIy5nb2R3aXQucmVnaXN0cnkudjEuR2V0QWdlbnRSZXF1ZXN0GiQuZ29kd2l0LnJlZ2lzdHJ5LnYxLkdldEFnZW50UmVzcG9uc2USWwoKTGlzdEFnZW50cxIlLmdvZHdpdC5yZWdpc3RyeS52MS5MaXN0QWdlbnRzUmVxdWVzdBomLmdvZHdpdC5yZWdpc3RyeS52MS5MaXN0QWdlbnRzUmVzcG9uc2USagoPR2V0QWdlbnRIaXN0b3J5EiouZ29kd2l0LnJlZ2lzdHJ5LnYxLkdldEFnZW50SGlzdG9yeVJlcXVlc3QaKy5nb2R3aXQucmVnaXN0cnkudjEuR2V0QWdlbnRIaXN0b3J5UmVzcG9uc2ViBnByb3RvMw", [file_godwit_lineage_v1_lineage, file_godwit_registry_v1_session]);
 
 /**
  * @generated from message godwit.registry.v1.Handoff
@@ -103,6 +103,63 @@ export type Conflict = Message<"godwit.registry.v1.Conflict"> & {
  */
 export const ConflictSchema: GenMessage<Conflict> = /*@__PURE__*/
   messageDesc(file_godwit_registry_v1_authority, 2);
+
+/**
+ * @generated from message godwit.registry.v1.Term
+ */
+export type Term = Message<"godwit.registry.v1.Term"> & {
+  /**
+   * @generated from field: uint64 era = 1;
+   */
+  era: bigint;
+
+  /**
+   * @generated from field: uint64 major = 2;
+   */
+  major: bigint;
+};
+
+/**
+ * Describes the message godwit.registry.v1.Term.
+ * Use `create(TermSchema)` to create a new message.
+ */
+export const TermSchema: GenMessage<Term> = /*@__PURE__*/
+  messageDesc(file_godwit_registry_v1_authority, 3);
+
+/**
+ * Of a record that was recovered after the store had forgotten, until its base is confirmed.
+ *
+ * @generated from message godwit.registry.v1.AfterLoss
+ */
+export type AfterLoss = Message<"godwit.registry.v1.AfterLoss"> & {
+  /**
+   * The newest term whose base was known to be confirmed; absent: nothing was known.
+   *
+   * @generated from field: godwit.registry.v1.Term above = 1;
+   */
+  above?: Term | undefined;
+
+  /**
+   * The mark's counter under which it was recovered.
+   *
+   * @generated from field: uint64 era = 2;
+   */
+  era: bigint;
+
+  /**
+   * The spine of the unconfirmed base, newest first.
+   *
+   * @generated from field: repeated godwit.registry.v1.Base spine = 3;
+   */
+  spine: Base[];
+};
+
+/**
+ * Describes the message godwit.registry.v1.AfterLoss.
+ * Use `create(AfterLossSchema)` to create a new message.
+ */
+export const AfterLossSchema: GenMessage<AfterLoss> = /*@__PURE__*/
+  messageDesc(file_godwit_registry_v1_authority, 4);
 
 /**
  * @generated from message godwit.registry.v1.AuthorityRecord
@@ -210,6 +267,18 @@ export type AuthorityRecord = Message<"godwit.registry.v1.AuthorityRecord"> & {
    * @generated from field: string name = 19;
    */
   name: string;
+
+  /**
+   * The term that an operator's choice was given; what is below it and not named by the bases was given up.
+   *
+   * @generated from field: godwit.registry.v1.Term forced = 20;
+   */
+  forced?: Term | undefined;
+
+  /**
+   * @generated from field: godwit.registry.v1.AfterLoss after_loss = 21;
+   */
+  afterLoss?: AfterLoss | undefined;
 };
 
 /**
@@ -217,7 +286,7 @@ export type AuthorityRecord = Message<"godwit.registry.v1.AuthorityRecord"> & {
  * Use `create(AuthorityRecordSchema)` to create a new message.
  */
 export const AuthorityRecordSchema: GenMessage<AuthorityRecord> = /*@__PURE__*/
-  messageDesc(file_godwit_registry_v1_authority, 3);
+  messageDesc(file_godwit_registry_v1_authority, 5);
 
 /**
  * The answer to every authority command.
@@ -259,7 +328,7 @@ export type CommandResponse = Message<"godwit.registry.v1.CommandResponse"> & {
  * Use `create(CommandResponseSchema)` to create a new message.
  */
 export const CommandResponseSchema: GenMessage<CommandResponse> = /*@__PURE__*/
-  messageDesc(file_godwit_registry_v1_authority, 4);
+  messageDesc(file_godwit_registry_v1_authority, 6);
 
 /**
  * What every command carries.
@@ -302,7 +371,7 @@ export type CommandHeader = Message<"godwit.registry.v1.CommandHeader"> & {
  * Use `create(CommandHeaderSchema)` to create a new message.
  */
 export const CommandHeaderSchema: GenMessage<CommandHeader> = /*@__PURE__*/
-  messageDesc(file_godwit_registry_v1_authority, 5);
+  messageDesc(file_godwit_registry_v1_authority, 7);
 
 /**
  * @generated from message godwit.registry.v1.AcquireRequest
@@ -326,7 +395,7 @@ export type AcquireRequest = Message<"godwit.registry.v1.AcquireRequest"> & {
  * Use `create(AcquireRequestSchema)` to create a new message.
  */
 export const AcquireRequestSchema: GenMessage<AcquireRequest> = /*@__PURE__*/
-  messageDesc(file_godwit_registry_v1_authority, 6);
+  messageDesc(file_godwit_registry_v1_authority, 8);
 
 /**
  * @generated from message godwit.registry.v1.ReportHeadsRequest
@@ -353,7 +422,7 @@ export type ReportHeadsRequest = Message<"godwit.registry.v1.ReportHeadsRequest"
  * Use `create(ReportHeadsRequestSchema)` to create a new message.
  */
 export const ReportHeadsRequestSchema: GenMessage<ReportHeadsRequest> = /*@__PURE__*/
-  messageDesc(file_godwit_registry_v1_authority, 7);
+  messageDesc(file_godwit_registry_v1_authority, 9);
 
 /**
  * @generated from message godwit.registry.v1.HeadReport
@@ -392,7 +461,7 @@ export type HeadReport = Message<"godwit.registry.v1.HeadReport"> & {
  * Use `create(HeadReportSchema)` to create a new message.
  */
 export const HeadReportSchema: GenMessage<HeadReport> = /*@__PURE__*/
-  messageDesc(file_godwit_registry_v1_authority, 8);
+  messageDesc(file_godwit_registry_v1_authority, 10);
 
 /**
  * @generated from message godwit.registry.v1.ReportHeadsResponse
@@ -411,7 +480,7 @@ export type ReportHeadsResponse = Message<"godwit.registry.v1.ReportHeadsRespons
  * Use `create(ReportHeadsResponseSchema)` to create a new message.
  */
 export const ReportHeadsResponseSchema: GenMessage<ReportHeadsResponse> = /*@__PURE__*/
-  messageDesc(file_godwit_registry_v1_authority, 9);
+  messageDesc(file_godwit_registry_v1_authority, 11);
 
 /**
  * @generated from message godwit.registry.v1.BeginHandoffRequest
@@ -445,7 +514,7 @@ export type BeginHandoffRequest = Message<"godwit.registry.v1.BeginHandoffReques
  * Use `create(BeginHandoffRequestSchema)` to create a new message.
  */
 export const BeginHandoffRequestSchema: GenMessage<BeginHandoffRequest> = /*@__PURE__*/
-  messageDesc(file_godwit_registry_v1_authority, 10);
+  messageDesc(file_godwit_registry_v1_authority, 12);
 
 /**
  * @generated from message godwit.registry.v1.RevertHandoffRequest
@@ -462,7 +531,7 @@ export type RevertHandoffRequest = Message<"godwit.registry.v1.RevertHandoffRequ
  * Use `create(RevertHandoffRequestSchema)` to create a new message.
  */
 export const RevertHandoffRequestSchema: GenMessage<RevertHandoffRequest> = /*@__PURE__*/
-  messageDesc(file_godwit_registry_v1_authority, 11);
+  messageDesc(file_godwit_registry_v1_authority, 13);
 
 /**
  * @generated from message godwit.registry.v1.ClaimRequest
@@ -486,7 +555,7 @@ export type ClaimRequest = Message<"godwit.registry.v1.ClaimRequest"> & {
  * Use `create(ClaimRequestSchema)` to create a new message.
  */
 export const ClaimRequestSchema: GenMessage<ClaimRequest> = /*@__PURE__*/
-  messageDesc(file_godwit_registry_v1_authority, 12);
+  messageDesc(file_godwit_registry_v1_authority, 14);
 
 /**
  * @generated from message godwit.registry.v1.RecoverRequest
@@ -501,6 +570,14 @@ export type RecoverRequest = Message<"godwit.registry.v1.RecoverRequest"> & {
    * @generated from field: godwit.lineage.v1.Signed head = 2;
    */
   head?: Signed | undefined;
+
+  /**
+   * The headers under it, base by base down to tick 0. Needed where the record was not confirmed under the present
+   * incarnation, is marked `after_loss`, or is not there (§9); otherwise not looked at.
+   *
+   * @generated from field: repeated godwit.lineage.v1.Signed spine = 3;
+   */
+  spine: Signed[];
 };
 
 /**
@@ -508,7 +585,72 @@ export type RecoverRequest = Message<"godwit.registry.v1.RecoverRequest"> & {
  * Use `create(RecoverRequestSchema)` to create a new message.
  */
 export const RecoverRequestSchema: GenMessage<RecoverRequest> = /*@__PURE__*/
-  messageDesc(file_godwit_registry_v1_authority, 13);
+  messageDesc(file_godwit_registry_v1_authority, 15);
+
+/**
+ * No session sends it. The revision is the one on which the operator decided; 0 where there is no record.
+ *
+ * @generated from message godwit.registry.v1.ForceRecoverRequest
+ */
+export type ForceRecoverRequest = Message<"godwit.registry.v1.ForceRecoverRequest"> & {
+  /**
+   * @generated from field: string incarnation = 1;
+   */
+  incarnation: string;
+
+  /**
+   * @generated from field: string command_id = 2;
+   */
+  commandId: string;
+
+  /**
+   * @generated from field: string agent_id = 3;
+   */
+  agentId: string;
+
+  /**
+   * @generated from field: uint64 revision = 4;
+   */
+  revision: bigint;
+
+  /**
+   * The chosen checkpoint, and the headers under it, base by base down to tick 0.
+   *
+   * @generated from field: godwit.lineage.v1.Signed head = 5;
+   */
+  head?: Signed | undefined;
+
+  /**
+   * @generated from field: repeated godwit.lineage.v1.Signed spine = 6;
+   */
+  spine: Signed[];
+
+  /**
+   * Who decided, and why; kept in the history.
+   *
+   * @generated from field: string operator = 7;
+   */
+  operator: string;
+
+  /**
+   * @generated from field: string reason = 8;
+   */
+  reason: string;
+
+  /**
+   * The operator states that no acceptable checkpoint is left. Needed where there is no conflict.
+   *
+   * @generated from field: bool none_acceptable = 9;
+   */
+  noneAcceptable: boolean;
+};
+
+/**
+ * Describes the message godwit.registry.v1.ForceRecoverRequest.
+ * Use `create(ForceRecoverRequestSchema)` to create a new message.
+ */
+export const ForceRecoverRequestSchema: GenMessage<ForceRecoverRequest> = /*@__PURE__*/
+  messageDesc(file_godwit_registry_v1_authority, 16);
 
 /**
  * @generated from message godwit.registry.v1.DeclareRecoveryRequest
@@ -530,7 +672,7 @@ export type DeclareRecoveryRequest = Message<"godwit.registry.v1.DeclareRecovery
  * Use `create(DeclareRecoveryRequestSchema)` to create a new message.
  */
 export const DeclareRecoveryRequestSchema: GenMessage<DeclareRecoveryRequest> = /*@__PURE__*/
-  messageDesc(file_godwit_registry_v1_authority, 14);
+  messageDesc(file_godwit_registry_v1_authority, 17);
 
 /**
  * @generated from message godwit.registry.v1.ReleaseRequest
@@ -559,7 +701,7 @@ export type ReleaseRequest = Message<"godwit.registry.v1.ReleaseRequest"> & {
  * Use `create(ReleaseRequestSchema)` to create a new message.
  */
 export const ReleaseRequestSchema: GenMessage<ReleaseRequest> = /*@__PURE__*/
-  messageDesc(file_godwit_registry_v1_authority, 15);
+  messageDesc(file_godwit_registry_v1_authority, 18);
 
 /**
  * @generated from message godwit.registry.v1.TerminateRequest
@@ -576,7 +718,7 @@ export type TerminateRequest = Message<"godwit.registry.v1.TerminateRequest"> & 
  * Use `create(TerminateRequestSchema)` to create a new message.
  */
 export const TerminateRequestSchema: GenMessage<TerminateRequest> = /*@__PURE__*/
-  messageDesc(file_godwit_registry_v1_authority, 16);
+  messageDesc(file_godwit_registry_v1_authority, 19);
 
 /**
  * @generated from message godwit.registry.v1.AnnounceRequest
@@ -605,6 +747,13 @@ export type AnnounceRequest = Message<"godwit.registry.v1.AnnounceRequest"> & {
    * @generated from field: repeated string withdrawn_agent_ids = 4;
    */
   withdrawnAgentIds: string[];
+
+  /**
+   * The newest mark that the caller has seen.
+   *
+   * @generated from field: godwit.lineage.v1.Signed mark_seen = 5;
+   */
+  markSeen?: Signed | undefined;
 };
 
 /**
@@ -612,7 +761,266 @@ export type AnnounceRequest = Message<"godwit.registry.v1.AnnounceRequest"> & {
  * Use `create(AnnounceRequestSchema)` to create a new message.
  */
 export const AnnounceRequestSchema: GenMessage<AnnounceRequest> = /*@__PURE__*/
-  messageDesc(file_godwit_registry_v1_authority, 17);
+  messageDesc(file_godwit_registry_v1_authority, 20);
+
+/**
+ * What a host signs when it brings its session over.
+ *
+ * @generated from message godwit.registry.v1.Reassertion
+ */
+export type Reassertion = Message<"godwit.registry.v1.Reassertion"> & {
+  /**
+   * @generated from field: godwit.lineage.v1.SessionRef session = 1;
+   */
+  session?: SessionRef | undefined;
+
+  /**
+   * The new incarnation, and the very one from which the session comes.
+   *
+   * @generated from field: string incarnation = 2;
+   */
+  incarnation: string;
+
+  /**
+   * @generated from field: string from_incarnation = 3;
+   */
+  fromIncarnation: string;
+
+  /**
+   * The generation that the host was last answered.
+   *
+   * @generated from field: uint64 generation = 4;
+   */
+  generation: bigint;
+
+  /**
+   * The newest mark that the host has seen.
+   *
+   * @generated from field: godwit.lineage.v1.Signed mark_seen = 5;
+   */
+  markSeen?: Signed | undefined;
+
+  /**
+   * SHA-256 of the request's `items`.
+   *
+   * @generated from field: bytes items_digest = 6;
+   */
+  itemsDigest: Uint8Array;
+};
+
+/**
+ * Describes the message godwit.registry.v1.Reassertion.
+ * Use `create(ReassertionSchema)` to create a new message.
+ */
+export const ReassertionSchema: GenMessage<Reassertion> = /*@__PURE__*/
+  messageDesc(file_godwit_registry_v1_authority, 21);
+
+/**
+ * @generated from message godwit.registry.v1.ReassertRequest
+ */
+export type ReassertRequest = Message<"godwit.registry.v1.ReassertRequest"> & {
+  /**
+   * Payload: Reassertion, signed by the host.
+   *
+   * @generated from field: godwit.lineage.v1.Signed reassertion = 1;
+   */
+  reassertion?: Signed | undefined;
+
+  /**
+   * Bytes of ReassertItems, as they were digested.
+   *
+   * @generated from field: bytes items = 2;
+   */
+  items: Uint8Array;
+};
+
+/**
+ * Describes the message godwit.registry.v1.ReassertRequest.
+ * Use `create(ReassertRequestSchema)` to create a new message.
+ */
+export const ReassertRequestSchema: GenMessage<ReassertRequest> = /*@__PURE__*/
+  messageDesc(file_godwit_registry_v1_authority, 22);
+
+/**
+ * @generated from message godwit.registry.v1.ReassertItems
+ */
+export type ReassertItems = Message<"godwit.registry.v1.ReassertItems"> & {
+  /**
+   * @generated from field: repeated godwit.registry.v1.ReassertItem items = 1;
+   */
+  items: ReassertItem[];
+};
+
+/**
+ * Describes the message godwit.registry.v1.ReassertItems.
+ * Use `create(ReassertItemsSchema)` to create a new message.
+ */
+export const ReassertItemsSchema: GenMessage<ReassertItems> = /*@__PURE__*/
+  messageDesc(file_godwit_registry_v1_authority, 23);
+
+/**
+ * @generated from message godwit.registry.v1.ReassertItem
+ */
+export type ReassertItem = Message<"godwit.registry.v1.ReassertItem"> & {
+  /**
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+
+  /**
+   * Bytes of Genesis, whose digest is the agent's id. Needed with a grant.
+   *
+   * @generated from field: bytes genesis = 2;
+   */
+  genesis: Uint8Array;
+
+  /**
+   * @generated from oneof godwit.registry.v1.ReassertItem.what
+   */
+  what: {
+    /**
+     * @generated from field: godwit.registry.v1.ReassertedGrant grant = 3;
+     */
+    value: ReassertedGrant;
+    case: "grant";
+  } | {
+    /**
+     * Brought back alone, by whoever knows of it.
+     *
+     * @generated from field: godwit.registry.v1.ReassertedConflict conflict = 4;
+     */
+    value: ReassertedConflict;
+    case: "conflict";
+  } | {
+    /**
+     * Payload: Termination.
+     *
+     * @generated from field: godwit.lineage.v1.Signed termination = 5;
+     */
+    value: Signed;
+    case: "termination";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message godwit.registry.v1.ReassertItem.
+ * Use `create(ReassertItemSchema)` to create a new message.
+ */
+export const ReassertItemSchema: GenMessage<ReassertItem> = /*@__PURE__*/
+  messageDesc(file_godwit_registry_v1_authority, 24);
+
+/**
+ * A grant that the host holds, with what it knows of the agent: newest head, bases and the rest of its record.
+ *
+ * @generated from message godwit.registry.v1.ReassertedGrant
+ */
+export type ReassertedGrant = Message<"godwit.registry.v1.ReassertedGrant"> & {
+  /**
+   * Payload: Grant.
+   *
+   * @generated from field: godwit.lineage.v1.Signed grant = 1;
+   */
+  grant?: Signed | undefined;
+
+  /**
+   * @generated from field: godwit.lineage.v1.CheckpointRef head = 2;
+   */
+  head?: CheckpointRef | undefined;
+
+  /**
+   * @generated from field: repeated godwit.registry.v1.Base bases = 3;
+   */
+  bases: Base[];
+
+  /**
+   * @generated from field: godwit.lineage.v1.CheckpointRef unconfirmed = 4;
+   */
+  unconfirmed?: CheckpointRef | undefined;
+
+  /**
+   * @generated from field: godwit.registry.v1.Term forced = 5;
+   */
+  forced?: Term | undefined;
+
+  /**
+   * @generated from field: godwit.registry.v1.AfterLoss after_loss = 6;
+   */
+  afterLoss?: AfterLoss | undefined;
+};
+
+/**
+ * Describes the message godwit.registry.v1.ReassertedGrant.
+ * Use `create(ReassertedGrantSchema)` to create a new message.
+ */
+export const ReassertedGrantSchema: GenMessage<ReassertedGrant> = /*@__PURE__*/
+  messageDesc(file_godwit_registry_v1_authority, 25);
+
+/**
+ * @generated from message godwit.registry.v1.ReassertedConflict
+ */
+export type ReassertedConflict = Message<"godwit.registry.v1.ReassertedConflict"> & {
+  /**
+   * Of the record in which the host read it.
+   *
+   * @generated from field: godwit.registry.v1.Term term = 1;
+   */
+  term?: Term | undefined;
+
+  /**
+   * @generated from field: godwit.registry.v1.Conflict conflict = 2;
+   */
+  conflict?: Conflict | undefined;
+};
+
+/**
+ * Describes the message godwit.registry.v1.ReassertedConflict.
+ * Use `create(ReassertedConflictSchema)` to create a new message.
+ */
+export const ReassertedConflictSchema: GenMessage<ReassertedConflict> = /*@__PURE__*/
+  messageDesc(file_godwit_registry_v1_authority, 26);
+
+/**
+ * @generated from message godwit.registry.v1.ReassertResponse
+ */
+export type ReassertResponse = Message<"godwit.registry.v1.ReassertResponse"> & {
+  /**
+   * What every command of the session carries from now on; the one before is dead.
+   *
+   * @generated from field: bytes secret = 1;
+   */
+  secret: Uint8Array;
+
+  /**
+   * @generated from field: uint64 generation = 2;
+   */
+  generation: bigint;
+
+  /**
+   * @generated from field: godwit.registry.v1.LeaseRules rules = 3;
+   */
+  rules?: LeaseRules | undefined;
+
+  /**
+   * Payload: Mark.
+   *
+   * @generated from field: godwit.lineage.v1.Signed mark = 4;
+   */
+  mark?: Signed | undefined;
+
+  /**
+   * One for each item, in order. The record of one that was confirmed has the grant, given anew.
+   *
+   * @generated from field: repeated godwit.registry.v1.CommandResponse results = 5;
+   */
+  results: CommandResponse[];
+};
+
+/**
+ * Describes the message godwit.registry.v1.ReassertResponse.
+ * Use `create(ReassertResponseSchema)` to create a new message.
+ */
+export const ReassertResponseSchema: GenMessage<ReassertResponse> = /*@__PURE__*/
+  messageDesc(file_godwit_registry_v1_authority, 27);
 
 /**
  * @generated from message godwit.registry.v1.AnnounceResponse
@@ -631,7 +1039,7 @@ export type AnnounceResponse = Message<"godwit.registry.v1.AnnounceResponse"> & 
  * Use `create(AnnounceResponseSchema)` to create a new message.
  */
 export const AnnounceResponseSchema: GenMessage<AnnounceResponse> = /*@__PURE__*/
-  messageDesc(file_godwit_registry_v1_authority, 18);
+  messageDesc(file_godwit_registry_v1_authority, 28);
 
 /**
  * @generated from message godwit.registry.v1.WatchOffersRequest
@@ -653,7 +1061,7 @@ export type WatchOffersRequest = Message<"godwit.registry.v1.WatchOffersRequest"
  * Use `create(WatchOffersRequestSchema)` to create a new message.
  */
 export const WatchOffersRequestSchema: GenMessage<WatchOffersRequest> = /*@__PURE__*/
-  messageDesc(file_godwit_registry_v1_authority, 19);
+  messageDesc(file_godwit_registry_v1_authority, 29);
 
 /**
  * @generated from message godwit.registry.v1.WatchOffersResponse
@@ -670,7 +1078,7 @@ export type WatchOffersResponse = Message<"godwit.registry.v1.WatchOffersRespons
  * Use `create(WatchOffersResponseSchema)` to create a new message.
  */
 export const WatchOffersResponseSchema: GenMessage<WatchOffersResponse> = /*@__PURE__*/
-  messageDesc(file_godwit_registry_v1_authority, 20);
+  messageDesc(file_godwit_registry_v1_authority, 30);
 
 /**
  * @generated from message godwit.registry.v1.GetAgentRequest
@@ -689,7 +1097,7 @@ export type GetAgentRequest = Message<"godwit.registry.v1.GetAgentRequest"> & {
  * Use `create(GetAgentRequestSchema)` to create a new message.
  */
 export const GetAgentRequestSchema: GenMessage<GetAgentRequest> = /*@__PURE__*/
-  messageDesc(file_godwit_registry_v1_authority, 21);
+  messageDesc(file_godwit_registry_v1_authority, 31);
 
 /**
  * @generated from message godwit.registry.v1.GetAgentResponse
@@ -716,7 +1124,7 @@ export type GetAgentResponse = Message<"godwit.registry.v1.GetAgentResponse"> & 
  * Use `create(GetAgentResponseSchema)` to create a new message.
  */
 export const GetAgentResponseSchema: GenMessage<GetAgentResponse> = /*@__PURE__*/
-  messageDesc(file_godwit_registry_v1_authority, 22);
+  messageDesc(file_godwit_registry_v1_authority, 32);
 
 /**
  * A live session that announced a checkpoint of the agent.
@@ -740,7 +1148,7 @@ export type Holder = Message<"godwit.registry.v1.Holder"> & {
  * Use `create(HolderSchema)` to create a new message.
  */
 export const HolderSchema: GenMessage<Holder> = /*@__PURE__*/
-  messageDesc(file_godwit_registry_v1_authority, 23);
+  messageDesc(file_godwit_registry_v1_authority, 33);
 
 /**
  * @generated from message godwit.registry.v1.ListAgentsRequest
@@ -769,7 +1177,7 @@ export type ListAgentsRequest = Message<"godwit.registry.v1.ListAgentsRequest"> 
  * Use `create(ListAgentsRequestSchema)` to create a new message.
  */
 export const ListAgentsRequestSchema: GenMessage<ListAgentsRequest> = /*@__PURE__*/
-  messageDesc(file_godwit_registry_v1_authority, 24);
+  messageDesc(file_godwit_registry_v1_authority, 34);
 
 /**
  * @generated from message godwit.registry.v1.ListAgentsResponse
@@ -791,7 +1199,7 @@ export type ListAgentsResponse = Message<"godwit.registry.v1.ListAgentsResponse"
  * Use `create(ListAgentsResponseSchema)` to create a new message.
  */
 export const ListAgentsResponseSchema: GenMessage<ListAgentsResponse> = /*@__PURE__*/
-  messageDesc(file_godwit_registry_v1_authority, 25);
+  messageDesc(file_godwit_registry_v1_authority, 35);
 
 /**
  * @generated from message godwit.registry.v1.GetAgentHistoryRequest
@@ -808,7 +1216,7 @@ export type GetAgentHistoryRequest = Message<"godwit.registry.v1.GetAgentHistory
  * Use `create(GetAgentHistoryRequestSchema)` to create a new message.
  */
 export const GetAgentHistoryRequestSchema: GenMessage<GetAgentHistoryRequest> = /*@__PURE__*/
-  messageDesc(file_godwit_registry_v1_authority, 26);
+  messageDesc(file_godwit_registry_v1_authority, 36);
 
 /**
  * @generated from message godwit.registry.v1.GetAgentHistoryResponse
@@ -827,7 +1235,7 @@ export type GetAgentHistoryResponse = Message<"godwit.registry.v1.GetAgentHistor
  * Use `create(GetAgentHistoryResponseSchema)` to create a new message.
  */
 export const GetAgentHistoryResponseSchema: GenMessage<GetAgentHistoryResponse> = /*@__PURE__*/
-  messageDesc(file_godwit_registry_v1_authority, 27);
+  messageDesc(file_godwit_registry_v1_authority, 37);
 
 /**
  * @generated from message godwit.registry.v1.HistoryEntry
@@ -876,6 +1284,20 @@ export type HistoryEntry = Message<"godwit.registry.v1.HistoryEntry"> & {
    * @generated from field: string note = 8;
    */
   note: string;
+
+  /**
+   * The record before was lost, or nobody had confirmed it, when the store had forgotten.
+   *
+   * @generated from field: bool after_store_loss = 9;
+   */
+  afterStoreLoss: boolean;
+
+  /**
+   * Of a forced recovery.
+   *
+   * @generated from field: string operator = 10;
+   */
+  operator: string;
 };
 
 /**
@@ -883,7 +1305,7 @@ export type HistoryEntry = Message<"godwit.registry.v1.HistoryEntry"> & {
  * Use `create(HistoryEntrySchema)` to create a new message.
  */
 export const HistoryEntrySchema: GenMessage<HistoryEntry> = /*@__PURE__*/
-  messageDesc(file_godwit_registry_v1_authority, 28);
+  messageDesc(file_godwit_registry_v1_authority, 38);
 
 /**
  * @generated from enum godwit.registry.v1.AuthorityState
@@ -1089,6 +1511,13 @@ export const RefusalCode = {
    * @generated from enum value: REFUSAL_CODE_BAD_TOKEN = 19;
    */
   BAD_TOKEN: 19,
+
+  /**
+   * Of what is reasserted only: no statement of this registry about this agent.
+   *
+   * @generated from enum value: REFUSAL_CODE_BAD_GRANT = 20;
+   */
+  BAD_GRANT: 20,
 } as const;
 
 /**
