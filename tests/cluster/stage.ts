@@ -89,8 +89,6 @@ export interface Move {
   readonly allowFallback?: boolean;
   readonly retries?: number;
   readonly retryDelayMs?: number;
-  /** For the whole migration, on the source; its own default when unset. */
-  readonly timeoutMs?: number;
   readonly onEvent?: (event: MigrateAgentResponse["event"]) => void | Promise<void>;
 }
 
@@ -98,14 +96,11 @@ export interface Move {
 export async function move(
   source: HostNode,
   agentId: string,
-  { to, allowFallback = false, retries = 0, retryDelayMs = 0, timeoutMs = 0, onEvent }: Move = {},
+  { to, allowFallback = false, retries = 0, retryDelayMs = 0, onEvent }: Move = {},
 ): Promise<readonly MigrateAgentResponse["event"][]> {
   const story: MigrateAgentResponse["event"][] = [];
   const targetHostId = to?.hostId ?? "";
-  const call = source.host.migrateAgent(
-    { agentId, targetHostId, allowFallback, retries, retryDelayMs, timeoutMs },
-    callRules,
-  );
+  const call = source.host.migrateAgent({ agentId, targetHostId, allowFallback, retries, retryDelayMs }, callRules);
   for await (const { event } of call) {
     story.push(event);
     await onEvent?.(event);
