@@ -189,6 +189,8 @@ describe("replication of checkpoints", () => {
     const holder = await startHolder();
     const { replicator, spines } = await startOwner(() => [targetOf(silent), unreachable, holder.target()], {
       stallMs: 1_500,
+      // Who has failed is left alone for longer than all this takes.
+      avoidance: { firstMs: 5_000, longestMs: 60_000 },
     });
     const agents = Array.from({ length: 6 }, (_, nonce) => createAgent(ada, { nonce }));
     for (const created of agents) {
