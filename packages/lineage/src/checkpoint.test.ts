@@ -5,6 +5,7 @@ import { ada, bob, createAgent, next, nextHeader, registry, state, travelled } f
 import {
   decodeCheckpoint,
   encodeCheckpoint,
+  isWhole,
   joinCheckpoint,
   readHeader,
   refOf,
@@ -28,6 +29,14 @@ describe("a checkpoint's file", () => {
       }),
       { numRuns: 50 },
     );
+  });
+
+  test("what was put together here is known to be whole; what says so itself, or was changed on the way, is not", () => {
+    expect(isWhole(second)).toBe(true);
+    expect(isWhole(joinCheckpoint(second.signed, second.state))).toBe(true);
+    expect(isWhole(decodeCheckpoint(encodeCheckpoint(second)))).toBe(true);
+    expect(isWhole({ ...second })).toBe(false);
+    expect(isWhole({ ...second, state: third.state })).toBe(false);
   });
 
   test("EI-2: a flipped byte anywhere is found, at the latest by the signature", () => {

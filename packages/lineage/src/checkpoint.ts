@@ -26,6 +26,9 @@ export const DEFAULT_CHECKPOINT_LIMITS: CheckpointLimits = { maxStateBytes: 64 *
 
 /** "GWCP" */
 const MAGIC = Uint8Array.of(0x47, 0x57, 0x43, 0x50);
+/** Made here, with digests that were computed from these very bytes. */
+const whole = new WeakSet<Checkpoint>();
+
 const VERSION = 1;
 const FRONT_BYTES = 12;
 
@@ -38,11 +41,19 @@ export function writeCheckpoint(
   state: Uint8Array,
   signer: Signer,
 ): Checkpoint {
-  const whole: Header = { ...header, stateDigest: digestOf(state), stateBytes: BigInt(state.length) };
-  const payload = encodeHeader(whole);
-  const owner = custodian(whole, whole.grant && decodeGrant(whole.grant.payload));
+  const complete: Header = { ...header, stateDigest: digestOf(state), stateBytes: BigInt(state.length) };
+  const payload = encodeHeader(complete);
+  const owner = custodian(complete, complete.grant && decodeGrant(complete.grant.payload));
   if (owner !== hostIdOf(signer.publicKey)) throw complain(`host ${owner} has to sign it, not this one`);
-  return { header: whole, signed: seal("checkpoint", payload, signer), digest: digestOf(payload), state };
+  return made({ header: complete, signed: seal("checkpoint", payload, signer), digest: digestOf(payload), state });
+}
+
+/**
+ * Whether header, digest and state were seen to belong together when this very object was made, so that nobody needs to
+ * hash a large state again. Its bytes must not have been changed since, which nobody may.
+ */
+export function isWhole(checkpoint: Checkpoint): boolean {
+  return whole.has(checkpoint);
 }
 
 /**
@@ -63,7 +74,7 @@ export function joinCheckpoint(
     throw complain(`its state has ${state.length} bytes instead of ${header.stateBytes}`);
   }
   if (header.stateDigest !== digestOf(state)) throw complain("its state is not the one that the header names");
-  return { header, signed, digest: digestOf(signed.payload), state };
+  return made({ header, signed, digest: digestOf(signed.payload), state });
 }
 
 /** The bytes of a checkpoint's file. */
@@ -106,6 +117,11 @@ export function decodeCheckpoint(bytes: Uint8Array, limits: CheckpointLimits = D
 /** The name of a checkpoint, of which a header with its digest is enough. */
 export function refOf({ header, digest }: { readonly header: Header; readonly digest: string }): CheckpointRef {
   return { era: header.era, major: header.major, tick: header.tick, digest };
+}
+
+function made(checkpoint: Checkpoint): Checkpoint {
+  whole.add(checkpoint);
+  return checkpoint;
 }
 
 function complain(reason: string): Fault {

@@ -6,6 +6,7 @@ export {
   DEFAULT_CHECKPOINT_LIMITS,
   decodeCheckpoint,
   encodeCheckpoint,
+  isWhole,
   joinCheckpoint,
   refOf,
   writeCheckpoint,

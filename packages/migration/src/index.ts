@@ -14,6 +14,7 @@ export {
 } from "./campaign.ts";
 export { type Announced, ChunkAssembler, chunksOf } from "./frames/chunks.ts";
 export type {
+  CheckpointFrame,
   ChunkFrame,
   HandoffEndFrame,
   HandoffFrame,

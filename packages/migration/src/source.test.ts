@@ -82,6 +82,7 @@ describe("source of a handoff", () => {
       "send-spine",
       "freeze",
       "begin",
+      "send-checkpoint",
       "write-relinquished",
       "send-handoff",
       "close-stream",
@@ -406,6 +407,20 @@ describe("source of a handoff, whatever happens", () => {
         const before = order[index - 1]?.[0];
         if (found[0] !== undefined) expect(before).toBeLessThan(found[0]);
       }
+    });
+  });
+
+  test("§6: a copy of the checkpoint leaves only once it is committed, and it makes nothing ambiguous", () => {
+    check((seen) => {
+      const [copied] = at(seen, "send-checkpoint");
+      if (copied === undefined) return;
+      expect(at(seen, "frozen")[0]).toBeLessThan(copied);
+      const [sent] = at(seen, "send-handoff");
+      if (sent !== undefined) expect(copied).toBeLessThan(sent);
+      const [ended] = at(seen, "end");
+      const last = ended === undefined ? undefined : seen.trace[ended];
+      if (sent !== undefined || last?.kind !== "end" || !("failure" in last.outcome)) return;
+      expect(last.outcome.failure.class).not.toBe("ambiguous");
     });
   });
 

@@ -101,6 +101,11 @@ export type SourceCommand =
   /** A deadline; it replaces the one before. */
   | { readonly kind: "await"; readonly awaited: AwaitedOfTarget }
   | { readonly kind: "freeze" }
+  /**
+   * The frozen checkpoint and its state, while the registry is asked: they are on the disk, and a copy gives no right to
+   * tick (EI-4), so nothing is signed away by it and nothing becomes ambiguous (GH-2).
+   */
+  | { readonly kind: "send-checkpoint" }
   | { readonly kind: "begin" }
   | { readonly kind: "write-relinquished" }
   | { readonly kind: "send-handoff" }
@@ -261,7 +266,12 @@ function frozen(plan: SourcePlan, checkpoint: CheckpointRef, abandoned: Trouble 
     const reason = "it changed hands while the target was prepared";
     return thawed(plan, ours("retriable", { code: "MIGRATION_FAILED", agentId: plan.agentId, reason }), undefined);
   }
-  return go(plan, { kind: "beginning", frozen: checkpoint, abandoned: undefined }, { kind: "begin" });
+  return go(
+    plan,
+    { kind: "beginning", frozen: checkpoint, abandoned: undefined },
+    { kind: "begin" },
+    { kind: "send-checkpoint" },
+  );
 }
 
 function begun(plan: SourcePlan, phase: SourcePhase & { kind: "beginning" }, answer: OwnerAnswer): SourceStep {

@@ -17,6 +17,7 @@ const price: Failure = { class: "fatal-target", fault: { code: "PRICE_TOO_HIGH",
 const frame = (said: SourceWord): TargetEvent => ({ kind: "frame", frame: said });
 
 const offer: SourceWord = { kind: "offer", handoffId: "h1", agentId };
+const checkpoint: SourceWord = { kind: "checkpoint", handoffId: "h1" };
 const handoff: SourceWord = { kind: "handoff", handoffId: "h1" };
 const closed: TargetEvent = { kind: "stream-closed", reason: "reset" };
 const granted: TargetEvent = { kind: "claim-answered", answer: { kind: "granted" } };
@@ -36,8 +37,9 @@ const toPrepared: readonly TargetEvent[] = [
 ];
 const toStaging: readonly TargetEvent[] = [
   ...toPrepared,
-  frame(handoff),
+  frame(checkpoint),
   frame({ kind: "state" }),
+  frame(handoff),
   frame({ kind: "handoff-end" }),
 ];
 const toClaiming: readonly TargetEvent[] = [...toStaging, { kind: "staged" }];
@@ -95,9 +97,14 @@ describe("target of a handoff", () => {
       { kind: "spine", last: true },
     ],
     ["a handoff before PREPARED", toPrepared.slice(0, -1), handoff],
-    ["a state before the handoff", toPrepared, { kind: "state" }],
-    ["another handoff", toPrepared, { kind: "handoff", handoffId: "h2" }],
-    ["a second handoff", [...toPrepared, frame(handoff)], handoff],
+    ["a state before the checkpoint", toPrepared, { kind: "state" }],
+    ["a token before the checkpoint", toPrepared, handoff],
+    ["the checkpoint of another handoff", toPrepared, { kind: "checkpoint", handoffId: "h2" }],
+    ["a second checkpoint", [...toPrepared, frame(checkpoint)], checkpoint],
+    ["the token of another handoff", [...toPrepared, frame(checkpoint)], { kind: "handoff", handoffId: "h2" }],
+    ["the end before the token", [...toPrepared, frame(checkpoint)], { kind: "handoff-end" }],
+    ["a second token", [...toPrepared, frame(checkpoint), frame(handoff)], handoff],
+    ["a state after the token", [...toPrepared, frame(checkpoint), frame(handoff)], { kind: "state" }],
   ])("a frame out of order is refused and ends it: %s", (_, events, said) => {
     const { outcome, kinds } = run([...events, frame(said)]);
     expect(outcome).toMatchObject({ kind: "refused", failure: { fault: { code: "FRAME_INVALID" } } });
@@ -106,7 +113,7 @@ describe("target of a handoff", () => {
   });
 
   test("GH-8: every wait for the source has its deadline, and only its own", () => {
-    const late = (awaited: "offer" | "module" | "spine" | "handoff" | "state"): TargetEvent => ({
+    const late = (awaited: "offer" | "module" | "spine" | "checkpoint" | "handoff"): TargetEvent => ({
       kind: "deadline",
       awaited,
       afterMs: 9,
@@ -115,15 +122,16 @@ describe("target of a handoff", () => {
       [[], "offer"],
       [toPrepared.slice(0, 2), "module"],
       [toPrepared.slice(0, 4), "spine"],
-      [toPrepared, "handoff"],
-      [[...toPrepared, frame(handoff)], "state"],
+      [toPrepared, "checkpoint"],
+      [[...toPrepared, frame(checkpoint)], "handoff"],
+      [[...toPrepared, frame(checkpoint), frame(handoff)], "handoff"],
     ] as const) {
       expect(run([...events, late(awaited)]).outcome).toMatchObject({
         failure: { fault: { code: "DEADLINE_EXCEEDED" } },
       });
     }
     expect(run([...toPrepared, late("spine")]).outcome).toBeUndefined();
-    expect(run([...toClaiming, late("state")]).outcome).toBeUndefined();
+    expect(run([...toClaiming, late("handoff")]).outcome).toBeUndefined();
   });
 
   describe("before the claim a lost stream undoes everything", () => {
@@ -218,13 +226,15 @@ const outside: readonly TargetEvent[] = [
   frame({ kind: "module", complete: true }),
   frame({ kind: "spine", last: false }),
   frame({ kind: "spine", last: true }),
+  frame(checkpoint),
+  frame({ kind: "checkpoint", handoffId: "h2" }),
   frame(handoff),
   frame({ kind: "handoff", handoffId: "h2" }),
   frame({ kind: "state" }),
   frame({ kind: "handoff-end" }),
   { kind: "frame-invalid", reason: "cut short" },
   closed,
-  ...(["offer", "module", "spine", "handoff", "state"] as const).map(
+  ...(["offer", "module", "spine", "checkpoint", "handoff"] as const).map(
     (awaited): TargetEvent => ({ kind: "deadline", awaited, afterMs: 1 }),
   ),
   { kind: "stopping" },
@@ -233,8 +243,9 @@ const helpful: Readonly<Record<string, TargetEvent>> = {
   "expecting-offer": frame(offer),
   "receiving-module": frame({ kind: "module", complete: true }),
   "receiving-spine": frame({ kind: "spine", last: true }),
-  prepared: frame(handoff),
-  "receiving-state": frame({ kind: "handoff-end" }),
+  prepared: frame(checkpoint),
+  "receiving-state": frame(handoff),
+  "receiving-end": frame({ kind: "handoff-end" }),
 };
 
 interface Walk {

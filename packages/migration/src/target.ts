@@ -32,7 +32,10 @@ export type TargetPhase =
   | { readonly kind: "receiving-spine" }
   | { readonly kind: "preparing" }
   | { readonly kind: "prepared" }
+  /** What it was frozen as is here or under way; the token is awaited. */
   | { readonly kind: "receiving-state" }
+  /** The token came; the last word of the handoff is awaited. */
+  | { readonly kind: "receiving-end" }
   | { readonly kind: "staging"; readonly abandoned: Failure | undefined }
   | { readonly kind: "dropping"; readonly failure: Failure }
   | { readonly kind: "claiming"; readonly attempt: number; readonly streamLost: boolean }
@@ -47,7 +50,7 @@ export interface TargetState {
   readonly phase: TargetPhase;
 }
 
-export type AwaitedOfSource = "offer" | "module" | "spine" | "handoff" | "state";
+export type AwaitedOfSource = "offer" | "module" | "spine" | "checkpoint" | "handoff";
 
 /** A frame of the source, without what the machine does not need. */
 export type SourceWord =
@@ -55,8 +58,10 @@ export type SourceWord =
   /** `complete`: all bytes are there and have the digest of the offer. */
   | { readonly kind: "module"; readonly complete: boolean }
   | { readonly kind: "spine"; readonly last: boolean }
-  | { readonly kind: "handoff"; readonly handoffId: string }
+  /** The frozen checkpoint: with its state it comes before the token that hands it over. */
+  | { readonly kind: "checkpoint"; readonly handoffId: string }
   | { readonly kind: "state" }
+  | { readonly kind: "handoff"; readonly handoffId: string }
   /** All bytes of the state are there. */
   | { readonly kind: "handoff-end" };
 
@@ -173,10 +178,13 @@ function onExpectedFrame(state: TargetState, frame: SourceWord): TargetStep | un
       if (frame.kind !== "spine") return undefined;
       return frame.last ? go(state, { kind: "preparing" }, { kind: "prepare" }) : stay(state);
     case "prepared":
-      if (frame.kind !== "handoff" || frame.handoffId !== state.handoffId) return undefined;
-      return go(state, { kind: "receiving-state" }, { kind: "await", awaited: "state" });
+      if (frame.kind !== "checkpoint" || frame.handoffId !== state.handoffId) return undefined;
+      return go(state, { kind: "receiving-state" }, { kind: "await", awaited: "handoff" });
     case "receiving-state":
       if (frame.kind === "state") return stay(state);
+      if (frame.kind !== "handoff" || frame.handoffId !== state.handoffId) return undefined;
+      return go(state, { kind: "receiving-end" }); // on the same deadline
+    case "receiving-end":
       if (frame.kind !== "handoff-end") return undefined;
       return go(state, { kind: "staging", abandoned: undefined }, { kind: "stage" });
     default:
@@ -214,7 +222,8 @@ function failureOf({ handoffId, phase }: TargetState, event: Outside): Failure |
     case "frame-invalid":
       return { class: "fatal-target", fault: { code: "FRAME_INVALID", reason: event.reason } };
     case "frame": {
-      const other = event.frame.kind === "handoff" && event.frame.handoffId !== handoffId;
+      const named = event.frame.kind === "checkpoint" || event.frame.kind === "handoff";
+      const other = named && event.frame.handoffId !== handoffId;
       const reason = other ? "it names another handoff" : `${event.frame.kind} does not fit while ${phase.kind}`;
       return { class: "fatal-target", fault: { code: "FRAME_INVALID", reason } };
     }
@@ -230,9 +239,10 @@ function awaitedIn(phase: TargetPhase): AwaitedOfSource | undefined {
     case "receiving-spine":
       return "spine";
     case "prepared":
-      return "handoff";
+      return "checkpoint";
     case "receiving-state":
-      return "state";
+    case "receiving-end":
+      return "handoff";
     default:
       return undefined;
   }
@@ -248,7 +258,7 @@ function onAnswer(state: TargetState, event: Answer): TargetStep {
         : go(state, { kind: "receiving-spine" }, { kind: "await", awaited: "spine" }, { kind: "send-accept" });
     case "prepared":
       if (phase.kind !== "preparing") throw illegal(state, event);
-      return go(state, { kind: "prepared" }, { kind: "await", awaited: "handoff" }, { kind: "send-prepared" });
+      return go(state, { kind: "prepared" }, { kind: "await", awaited: "checkpoint" }, { kind: "send-prepared" });
     case "staged":
       if (phase.kind !== "staging") throw illegal(state, event);
       if (phase.abandoned !== undefined) {

@@ -4,6 +4,7 @@ import { isFault } from "@godwit/common/fault";
 import type { SignedBytes } from "@godwit/common/lease";
 import { type Checkpoint, issueToken, signerFromSeed } from "@godwit/lineage";
 import {
+  type CheckpointFrame,
   chunksOf,
   decodeTargetFrame,
   encodeSourceFrame,
@@ -103,7 +104,7 @@ class Liar {
 
   /** What an honest source would hand over now; the registry was told. */
   async handoff(): Promise<{
-    readonly begin: HandoffFrame;
+    readonly begin: Begin;
     readonly end: HandoffEndFrame;
     readonly frozen: Checkpoint;
   }> {
@@ -113,8 +114,7 @@ class Liar {
     expect((await agent.begin(name)).kind).toBe("applied");
     const token = await agent.relinquish(name);
     const { signed, state, header } = checkpoint;
-    const begin: HandoffFrame = {
-      kind: "handoff",
+    const begin: Begin = {
       handoffId: "h1",
       checkpoint: signed,
       token,
@@ -128,6 +128,14 @@ class Liar {
       frozen: checkpoint,
     };
   }
+}
+
+/** CHECKPOINT and HANDOFF together. */
+type Begin = Omit<CheckpointFrame, "kind"> & Omit<HandoffFrame, "kind">;
+
+function handingOver({ token, ...begin }: Begin, end: HandoffEndFrame): readonly SourceFrame[] {
+  const { handoffId } = begin;
+  return [{ kind: "checkpoint", ...begin }, { kind: "handoff", handoffId, token }, end];
 }
 
 /** Nothing of it is here, and the host takes the agent when it is handed over as it should be. */
@@ -304,7 +312,7 @@ describe("the spine of an agent that has moved", () => {
     await liar.say({ kind: "spine", headers: [first, genesis], last: true, receipts: [] });
     expect((await liar.hear())?.kind).toBe("prepared");
     const { begin, end } = await liar.handoff();
-    expect(await liar.refusal(begin, end)).toBe("LINEAGE_INVALID");
+    expect(await liar.refusal(...handingOver(begin, end))).toBe("LINEAGE_INVALID");
     await expectUntouched(set);
   });
 
@@ -313,7 +321,7 @@ describe("the spine of an agent that has moved", () => {
     await liar.say({ kind: "spine", headers: [second, first, genesis], last: true, receipts: [] });
     expect((await liar.hear())?.kind).toBe("prepared");
     const { begin, end } = await liar.handoff();
-    expect(await liar.refusal(begin, end)).toBe("STARTED");
+    expect(await liar.refusal(...handingOver(begin, end))).toBe("STARTED");
     expect(set.story.record.owner?.hostId).toBe(set.b.hostId);
   });
 });
@@ -326,14 +334,14 @@ test("a checkpoint of another major than the offer is refused", async () => {
   await liar.say(...chunksOf("module", set.story.module), ...spineFrames(await set.agent.spine(), undefined));
   expect((await liar.hear())?.kind).toBe("prepared");
   const { begin, end } = await liar.handoff();
-  expect(await liar.refusal(begin, end)).toBe("CHECKPOINT_INVALID");
+  expect(await liar.refusal(...handingOver(begin, end))).toBe("CHECKPOINT_INVALID");
   await expectUntouched(set);
 });
 
 type Forge = (
   honest: Awaited<ReturnType<Liar["handoff"]>>,
   set: Setting,
-) => { readonly begin?: Partial<HandoffFrame>; readonly end?: Partial<HandoffEndFrame> };
+) => { readonly begin?: Partial<Begin>; readonly end?: Partial<HandoffEndFrame> };
 
 const token = (set: Setting, frozen: Checkpoint, changes: object, seed = 1) => {
   const { era, major, tick } = frozen.header;
@@ -418,10 +426,53 @@ describe("a handoff that is not what it says", () => {
     const liar = await (await Liar.at(set)).untilPrepared();
     const honest = await liar.handoff();
     const { begin = {}, end = {} } = forge(honest, set);
-    expect(await liar.refusal({ ...honest.begin, ...begin }, { ...honest.end, ...end })).toBe(code);
+    expect(await liar.refusal(...handingOver({ ...honest.begin, ...begin }, { ...honest.end, ...end }))).toBe(code);
     await expectUntouched(set);
     expect(set.b.reached).not.toContain("target.before-claim");
     expect(set.story.record.owner?.hostId).toBe(set.a.hostId);
+  });
+
+  test("EI-4: a checkpoint without its token is a copy: it is expected, not staged, not claimed, and forgotten", async () => {
+    const set = await setting();
+    const liar = await (await Liar.at(set)).untilPrepared();
+    const { begin, end, frozen } = await liar.handoff();
+    const [checkpoint] = handingOver(begin, end);
+    if (checkpoint === undefined) throw new Error("no checkpoint");
+    await liar.say(checkpoint);
+    await waitFor(() => set.b.expected.length > 0, { what: "the checkpoint, verified" });
+    expect(set.b.expected).toEqual([frozen.digest]);
+    expect([set.b.staged, set.b.agent]).toEqual([undefined, undefined]);
+    liar.stream.abort(new Error("gone"));
+    await expectUntouched(set);
+    expect(set.b.reached).toEqual([]);
+  });
+
+  test("a checkpoint that does not verify is not expected, and is refused when it is handed over", async () => {
+    const set = await setting();
+    const liar = await (await Liar.at(set)).untilPrepared();
+    const { begin, end } = await liar.handoff();
+    const forged = { ...begin, checkpoint: { ...begin.checkpoint, signature: flipped(begin.checkpoint.signature) } };
+    expect(await liar.refusal(...handingOver(forged, end))).toBe("SIGNATURE_INVALID");
+    expect(set.b.expected).toEqual([]);
+  });
+
+  test("a token without a checkpoint is refused", async () => {
+    const set = await setting();
+    const liar = await (await Liar.at(set)).untilPrepared();
+    const { begin, end } = await liar.handoff();
+    expect(await liar.refusal(...handingOver(begin, end).slice(1))).toBe("FRAME_INVALID");
+    await expectUntouched(set);
+  });
+
+  test("bytes that come after the state count, too", async () => {
+    const set = await setting();
+    const liar = await (await Liar.at(set)).untilPrepared();
+    const { begin, end } = await liar.handoff();
+    const [checkpoint, ...rest] = handingOver(begin, end);
+    if (checkpoint === undefined) throw new Error("no checkpoint");
+    const more: SourceFrame = { kind: "state", offset: begin.state.length, data: Uint8Array.of(1) };
+    expect(await liar.refusal(checkpoint, more, ...rest)).toBe("FRAME_INVALID");
+    await expectUntouched(set);
   });
 
   test("EI-4: an old handoff that is sent again gives no right: the record has moved on", async () => {
@@ -432,7 +483,7 @@ describe("a handoff that is not what it says", () => {
     // The source never sent it, recovered, and the agent lives on under the next major.
     expect(await set.agent.resolve(signal())).toMatchObject({ kind: "recovered", major: 1n });
     set.agent.thaw();
-    expect(await liar.refusal(begin, end)).toBe("HANDOFF_SUPERSEDED");
+    expect(await liar.refusal(...handingOver(begin, end))).toBe("HANDOFF_SUPERSEDED");
     expect(b.agent).toBeUndefined();
     expect(b.replicas.length).toBe(1);
     expect(story.record).toMatchObject({ major: 1n, owner: { hostId: a.hostId } });
@@ -452,7 +503,7 @@ describe("a handoff that is not what it says", () => {
     expect(await liar.hear()).toMatchObject({ kind: "accept", needModule: false });
     await liar.say(...spineFrames(await set.agent.spine(), undefined));
     expect((await liar.hear())?.kind).toBe("prepared");
-    expect(await liar.refusal(begin, end)).toBe("CHECKPOINT_INVALID");
+    expect(await liar.refusal(...handingOver(begin, end))).toBe("CHECKPOINT_INVALID");
     expect(story.record.owner?.hostId).toBe(set.a.hostId);
   });
 });

@@ -5,6 +5,7 @@ import { systemClock, systemEntropy, systemRandom } from "@godwit/common/clock";
 import { Fault } from "@godwit/common/fault";
 import type { AuthorityRecord, SignedBytes } from "@godwit/common/lease";
 import { ClassifiedFault, type Failure, RetryBudget, type RetryPolicy } from "@godwit/common/retry";
+import type { Checkpoint } from "@godwit/lineage";
 import type { CampaignAim, OfferFrame } from "@godwit/migration";
 import pino from "pino";
 import { onTestFinished } from "vitest";
@@ -84,6 +85,8 @@ export class StoryPlace implements TargetHost {
   /** The agent as this host runs it, or ran it last. */
   agent: StoryAgent | undefined;
   readonly modules = new Set<string>();
+  /** Digests of checkpoints that were expected. */
+  readonly expected: string[] = [];
   spineHeld: readonly SignedBytes[] = [];
   staged: VerifiedHandoff | undefined;
   readonly replicas: VerifiedHandoff[] = [];
@@ -181,6 +184,10 @@ class StoryArrival implements IncomingAgent {
     if (!Buffer.from(module).equals(this.#place.story.module)) throw new Error("another module");
     this.#place.modules.add(this.#place.story.moduleDigest);
     this.#place.modulesTaken++;
+  }
+
+  expect(checkpoint: Checkpoint): void {
+    this.#place.expected.push(checkpoint.digest);
   }
 
   async stage(handoff: VerifiedHandoff): Promise<void> {

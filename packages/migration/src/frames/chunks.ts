@@ -31,6 +31,10 @@ export class ChunkAssembler {
     this.#announced = announced;
   }
 
+  get receivedBytes(): number {
+    return this.#received;
+  }
+
   get isComplete(): boolean {
     return this.#received === this.#announced.bytes;
   }

@@ -40,14 +40,14 @@ const sourceFrames: readonly SourceFrame[] = [
   { kind: "state", offset: 262_144, data: Uint8Array.of(1) },
   { kind: "spine", headers: [signed, signed], last: true, receipts: [Uint8Array.of(1), Uint8Array.of(2, 3)] },
   {
-    kind: "handoff",
+    kind: "checkpoint",
     handoffId: "h1",
     checkpoint: signed,
-    token: signed,
     receipts: [Uint8Array.of(5)],
     receiptsKept: 3,
     state: new Uint8Array(9),
   },
+  { kind: "handoff", handoffId: "h1", token: signed },
   { kind: "handoff-end", stateBytes: 9, stateDigest: digest },
 ];
 const targetFrames: readonly TargetFrame[] = [
@@ -151,7 +151,7 @@ describe("frames of /godwit/migrate/1", () => {
       },
     ],
     ["an offset beyond everything", { frame: { case: "state", value: { offset: 2n ** 63n } } }],
-    ["a handoff without a token", { frame: { case: "handoff", value: { handoffId: "h", checkpoint: signed } } }],
+    ["a handoff without a token", { frame: { case: "handoff", value: { handoffId: "h" } } }],
     [
       "a handoff with a short signature",
       {
@@ -159,7 +159,6 @@ describe("frames of /godwit/migrate/1", () => {
           case: "handoff",
           value: {
             handoffId: "h",
-            checkpoint: signed,
             token: { payload: signed.payload, signature: new Uint8Array(3) },
           },
         },
@@ -169,8 +168,8 @@ describe("frames of /godwit/migrate/1", () => {
       "a large state in one piece",
       {
         frame: {
-          case: "handoff",
-          value: { handoffId: "h", checkpoint: signed, token: signed, state: new Uint8Array(300_000) },
+          case: "checkpoint",
+          value: { handoffId: "h", checkpoint: signed, state: new Uint8Array(300_000) },
         },
       },
     ],
@@ -178,11 +177,10 @@ describe("frames of /godwit/migrate/1", () => {
       "too many receipts",
       {
         frame: {
-          case: "handoff",
+          case: "checkpoint",
           value: {
             handoffId: "h",
             checkpoint: signed,
-            token: signed,
             receipts: Array.from({ length: 5_000 }, () => new Uint8Array()),
           },
         },
@@ -196,18 +194,17 @@ describe("frames of /godwit/migrate/1", () => {
     expect(complaint(() => decodeSourceFrame(new Uint8Array(FRAME_LIMITS.maxFrameBytes + 1)))).toContain("more than");
   });
 
-  test("the largest handoff fits into a frame", () => {
+  test("the largest checkpoint fits into a frame", () => {
     const largest = encodeSourceFrame({
-      kind: "handoff",
+      kind: "checkpoint",
       handoffId: "h".repeat(128),
       checkpoint: { payload: new Uint8Array(16_384), signature: signed.signature },
-      token: { payload: new Uint8Array(1_024), signature: signed.signature },
       receipts: Array.from({ length: 4_096 }, () => new Uint8Array(128)),
       receiptsKept: 4_096,
       state: new Uint8Array(FRAME_LIMITS.chunkBytes),
     });
     expect(largest.length).toBeLessThan(FRAME_LIMITS.maxFrameBytes);
-    expect(decodeSourceFrame(largest).kind).toBe("handoff");
+    expect(decodeSourceFrame(largest).kind).toBe("checkpoint");
   });
 
   test("GH-2: a refusal with a code that we do not know keeps its class and its text", () => {

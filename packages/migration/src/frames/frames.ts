@@ -32,17 +32,23 @@ export interface SpineFrame {
   readonly receipts: readonly Uint8Array[];
 }
 
-export interface HandoffFrame {
-  readonly kind: "handoff";
+/** What the agent was frozen as. A copy of it gives no right to tick (EI-4): the token does. */
+export interface CheckpointFrame {
+  readonly kind: "checkpoint";
   readonly handoffId: string;
   readonly checkpoint: SignedBytes;
-  readonly token: SignedBytes;
   /** Encoded, newest last: those that came since the spine was sent. */
   readonly receipts: readonly Uint8Array[];
   /** How many of those that went with the spine, counted from the newest, come before them. */
   readonly receiptsKept: number;
-  /** The whole state if it fits into one chunk, else nothing of it. */
+  /** The whole state if it fits into one chunk, else nothing of it: it follows in chunks. */
   readonly state: Uint8Array;
+}
+
+export interface HandoffFrame {
+  readonly kind: "handoff";
+  readonly handoffId: string;
+  readonly token: SignedBytes;
 }
 
 /** A cut stream can look complete: only this ends a handoff. */
@@ -52,7 +58,7 @@ export interface HandoffEndFrame {
   readonly stateDigest: string;
 }
 
-export type SourceFrame = OfferFrame | ChunkFrame | SpineFrame | HandoffFrame | HandoffEndFrame;
+export type SourceFrame = OfferFrame | ChunkFrame | SpineFrame | CheckpointFrame | HandoffFrame | HandoffEndFrame;
 
 export type TargetFrame =
   | {

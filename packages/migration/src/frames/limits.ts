@@ -6,7 +6,7 @@ const MIB = 1024 * KIB;
 export const FRAME_LIMITS = {
   /** One frame on the stream, its length prefix not counted. */
   maxFrameBytes: MIB,
-  /** What module and state are cut into; a state of at most this travels inside HandoffBegin. */
+  /** What module and state are cut into; a state of at most this travels inside FinalCheckpoint. */
   chunkBytes: 256 * KIB,
   maxModuleBytes: 64 * MIB,
   maxStateBytes: 64 * MIB,

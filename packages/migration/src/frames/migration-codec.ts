@@ -42,10 +42,12 @@ export function encodeSourceFrame(frame: SourceFrame): Uint8Array {
       return encode({ case: frame.kind, value: { offset: BigInt(frame.offset), data: frame.data } });
     case "spine":
       return encode({ case: "spine", value: { ...frame, headers: [...frame.headers], receipts: [...frame.receipts] } });
-    case "handoff": {
-      const { kind: _, receipts, ...handoff } = frame;
-      return encode({ case: "handoff", value: { ...handoff, receipts: [...receipts] } });
+    case "checkpoint": {
+      const { kind: _, receipts, ...checkpoint } = frame;
+      return encode({ case: "checkpoint", value: { ...checkpoint, receipts: [...receipts] } });
     }
+    case "handoff":
+      return encode({ case: "handoff", value: { handoffId: frame.handoffId, token: frame.token } });
     case "handoff-end": {
       const value = { stateBytes: BigInt(frame.stateBytes), stateDigest: writeDigest(frame.stateDigest) };
       return encode({ case: "handoffEnd", value });
@@ -89,8 +91,12 @@ export function decodeSourceFrame(bytes: Uint8Array): SourceFrame {
       const signed = headers.map((header) => readSigned(header, "header"));
       return { kind: "spine", headers: signed, last, receipts: readReceipts(receipts) };
     }
-    case "handoff":
-      return readHandoff(frame.value);
+    case "checkpoint":
+      return readCheckpoint(frame.value);
+    case "handoff": {
+      const { handoffId, token } = frame.value;
+      return { kind: "handoff", handoffId: readId(handoffId, "handoff id"), token: readSigned(token, "token") };
+    }
     case "handoffEnd": {
       const { stateBytes, stateDigest } = frame.value;
       return {
@@ -153,6 +159,7 @@ const KIND_OF_FIELD: Readonly<Record<number, MigrationFrameKind>> = {
   4: "handoff",
   5: "state",
   6: "handoff-end",
+  7: "checkpoint",
   10: "accept",
   11: "prepared",
   12: "started",
@@ -181,16 +188,15 @@ function readOffer(offer: FrameOf<"offer">): SourceFrame {
   };
 }
 
-function readHandoff(frame: FrameOf<"handoff">): SourceFrame {
-  const { handoffId, checkpoint, token, receipts, receiptsKept, state } = frame;
+function readCheckpoint(frame: FrameOf<"checkpoint">): SourceFrame {
+  const { handoffId, checkpoint, receipts, receiptsKept, state } = frame;
   if (state.length > FRAME_LIMITS.chunkBytes) {
     throw frameInvalid(`a state of ${state.length} bytes has to come in chunks of at most ${FRAME_LIMITS.chunkBytes}`);
   }
   return {
-    kind: "handoff",
+    kind: "checkpoint",
     handoffId: readId(handoffId, "handoff id"),
     checkpoint: readSigned(checkpoint, "checkpoint"),
-    token: readSigned(token, "token"),
     receipts: readReceipts(receipts),
     receiptsKept,
     state,

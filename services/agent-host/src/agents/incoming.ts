@@ -8,7 +8,7 @@ import type { Entropy } from "@godwit/common/clock";
 import { Fault } from "@godwit/common/fault";
 import { type AuthorityRecord, compareCheckpoints, type SignedBytes } from "@godwit/common/lease";
 import { ClassifiedFault } from "@godwit/common/retry";
-import { digestOf, refOf } from "@godwit/lineage";
+import { type Checkpoint, digestOf, refOf } from "@godwit/lineage";
 import type { OfferFrame } from "@godwit/migration";
 import type { AgentInstance, CompiledModule } from "@godwit/sandbox";
 import type { Logger } from "pino";
@@ -103,6 +103,8 @@ class Arrival implements IncomingAgent {
   #module: CompiledModule | undefined;
   #staged: Staged | undefined;
   #instance: Promise<AgentInstance> | undefined;
+  /** What `#instance` stands at. */
+  #expected: Checkpoint | undefined;
 
   constructor(parts: IncomingParts, options: ArrivalOptions) {
     this.#parts = parts;
@@ -121,6 +123,15 @@ class Arrival implements IncomingAgent {
     this.#module = await sandbox.compile(bytes, capabilities);
     signal.throwIfAborted();
     await Promise.all([module === undefined ? undefined : storage.putBlob(bytes), storage.putBlob(manifestBytes)]);
+  }
+
+  /** An instance comes up while others are waited for; nothing ticks before the claim is granted (EI-4). */
+  expect(checkpoint: Checkpoint): void {
+    if (this.#expected === checkpoint) return;
+    void this.#instance?.then((instance) => instance.stop()).catch(() => {});
+    this.#expected = checkpoint;
+    this.#instance = this.#instantiate(checkpoint);
+    this.#instance.catch(() => {});
   }
 
   async stage(handoff: VerifiedHandoff): Promise<void> {
@@ -149,9 +160,7 @@ class Arrival implements IncomingAgent {
       checkpointDigest: checkpoint.digest,
     };
     const before = storage.agent(agentId)?.journal;
-    // Instances come up while the disk and the registry are waited for; nothing ticks before the claim is granted.
-    this.#instance = this.#instantiate(handoff);
-    this.#instance.catch(() => {});
+    this.expect(checkpoint);
     await storage.commit({
       agentId,
       agent: { name, moduleDigest, manifestDigest },
@@ -226,7 +235,7 @@ class Arrival implements IncomingAgent {
     if (this.#staged !== undefined) this.#parts.roster.superviseStored(this.#options.identity.agentId);
   }
 
-  async #instantiate({ checkpoint }: VerifiedHandoff): Promise<AgentInstance> {
+  async #instantiate({ state }: Checkpoint): Promise<AgentInstance> {
     const { sandbox } = this.#parts;
     const { agentId, capabilities, manifest } = this.#options.identity;
     const module = this.#module;
@@ -237,7 +246,7 @@ class Arrival implements IncomingAgent {
       module,
       capabilities,
       ...(maxMemoryBytes === undefined ? {} : { memoryLimitBytes: maxMemoryBytes }),
-      state: checkpoint.state,
+      state,
       signal: this.#aborted.signal,
     });
   }

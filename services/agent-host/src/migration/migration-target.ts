@@ -6,8 +6,9 @@ import { withDeadline } from "@godwit/common/clock";
 import { Fault, type FaultDetail, isFault } from "@godwit/common/fault";
 import type { AuthorityRecord } from "@godwit/common/lease";
 import { ClassifiedFault, delaysMs, type Failure, failureOf } from "@godwit/common/retry";
-import { digestOf, type VerifiedHeader } from "@godwit/lineage";
+import { digestOf, readHeader, type VerifiedHeader } from "@godwit/lineage";
 import {
+  type CheckpointFrame,
   ChunkAssembler,
   decodeSourceFrame,
   encodeTargetFrame,
@@ -43,7 +44,13 @@ import type { Reaches, TargetCrashPoint } from "./crash-points.ts";
 import { Deadline } from "./deadline.ts";
 import { Mailbox } from "./mailbox.ts";
 import type { IncomingAgent, TargetHost } from "./ports.ts";
-import { type VerifiedHandoff, verifyHandoff, verifyOfferedSpine } from "./verify-handoff.ts";
+import {
+  type VerifiedCheckpoint,
+  type VerifiedHandoff,
+  verifyCheckpoint,
+  verifyHandoff,
+  verifyOfferedSpine,
+} from "./verify-handoff.ts";
 import { MIGRATE_PROTOCOL, type MigrationTimeouts } from "./wire.ts";
 
 export interface MigrationTargetParts {
@@ -135,6 +142,10 @@ class Handover {
   readonly #spine = new SpineAssembler();
   #spineReceipts: readonly Uint8Array[] = [];
   #verifiedSpine: readonly VerifiedHeader[] = [];
+  #isPrepared = false;
+  #checkpoint: CheckpointFrame | undefined;
+  /** All of the frozen checkpoint, from when its last byte came. */
+  #arrived: VerifiedCheckpoint | undefined;
   #handoff: HandoffFrame | undefined;
   #state: ChunkAssembler | undefined;
   #end: HandoffEndFrame | undefined;
@@ -214,16 +225,21 @@ class Handover {
         this.#spine.add(frame);
         if (frame.last) this.#spineReceipts = frame.receipts;
         return { kind: "spine", last: frame.last };
-      case "handoff": {
-        this.#handoff ??= frame;
+      case "checkpoint": {
+        this.#checkpoint ??= frame;
         const { maxStateBytes } = this.#parts.host.facts();
         this.#state ??= new ChunkAssembler({ what: "state", bytes: maxStateBytes, digest: undefined });
         if (frame.state.length > 0) this.#state.add({ offset: 0, data: frame.state });
-        return { kind: "handoff", handoffId: frame.handoffId };
+        this.#lookAhead();
+        return { kind: "checkpoint", handoffId: frame.handoffId };
       }
       case "state":
         this.#state?.add(frame);
+        this.#lookAhead();
         return { kind: "state" };
+      case "handoff":
+        this.#handoff ??= frame;
+        return { kind: "handoff", handoffId: frame.handoffId };
       case "handoff-end":
         this.#end ??= frame;
         return { kind: "handoff-end" };
@@ -332,17 +348,43 @@ class Handover {
     const breathe = () => this.#parts.clock.sleep(0, signal);
     this.#verifiedSpine = await verifyOfferedSpine(this.#spine.headers, agent.spineKnown, this.#terms(), breathe);
     await agent.prepare(agent.needModule ? this.#module?.finish() : undefined, signal);
+    this.#isPrepared = true;
     return { kind: "prepared" };
   }
 
+  /**
+   * The frozen checkpoint is verified, and its instance made, while the source still asks the registry. What is wrong with
+   * it is said when it is handed over: until then it is nothing but bytes.
+   */
+  #lookAhead(): void {
+    const frame = this.#checkpoint;
+    if (!this.#isPrepared || frame === undefined || this.#arrived !== undefined) return;
+    try {
+      const { stateBytes } = readHeader(frame.checkpoint.payload);
+      if (this.#state?.receivedBytes !== Number(stateBytes)) return;
+      this.#arrived = this.#verifyCheckpoint(frame, this.#state.take(Number(stateBytes)));
+      this.#incoming().expect(this.#arrived.checkpoint);
+    } catch (cause) {
+      if (!isFault(cause)) this.#parts.logger.error({ err: cause }, "incoming checkpoint");
+    }
+  }
+
+  #verifyCheckpoint(frame: CheckpointFrame, state: Uint8Array): VerifiedCheckpoint {
+    const kept = frame.receiptsKept === 0 ? [] : this.#spineReceipts.slice(-frame.receiptsKept);
+    const receipts = [...kept, ...frame.receipts];
+    return verifyCheckpoint(frame.checkpoint, { state, receipts }, this.#verifiedSpine, this.#terms());
+  }
+
   async #stage(): Promise<TargetEvent> {
+    const checkpoint = this.#checkpoint;
     const handoff = this.#handoff;
     const end = this.#end;
-    if (handoff === undefined || end === undefined) throw new TypeError("no handoff came");
+    if (checkpoint === undefined || handoff === undefined || end === undefined) throw new TypeError("no handoff came");
     const state = this.#state?.take(end.stateBytes) ?? new Uint8Array(0);
-    const kept = handoff.receiptsKept === 0 ? [] : this.#spineReceipts.slice(-handoff.receiptsKept);
-    const whole = { ...handoff, receipts: [...kept, ...handoff.receipts] };
-    this.#verified = verifyHandoff(whole, { end, state }, this.#verifiedSpine, this.#terms());
+    // What was seen ahead counts only as long as nothing came after it.
+    const seen = this.#arrived?.checkpoint.state.length === state.length ? this.#arrived : undefined;
+    const arrived = seen ?? this.#verifyCheckpoint(checkpoint, state);
+    this.#verified = verifyHandoff(handoff, end, arrived, this.#terms());
     await this.#incoming().stage(this.#verified);
     this.#parts.crashPoints.reach("target.after-stage");
     return { kind: "staged" };
@@ -382,7 +424,7 @@ class Handover {
   #await(awaited: (TargetCommand & { kind: "await" })["awaited"]): void {
     const { acceptMs, partMs, slowestBytesPerMs } = this.#timeouts;
     const { moduleBytes = 0, stateBytes = 0 } = this.#offer ?? {};
-    const bytes = { offer: 0, module: moduleBytes, spine: 0, handoff: 0, state: stateBytes }[awaited];
+    const bytes = { offer: 0, module: moduleBytes, spine: 0, checkpoint: 0, handoff: stateBytes }[awaited];
     const ms = (awaited === "offer" ? acceptMs : partMs) + Math.ceil(bytes / slowestBytesPerMs);
     this.#deadline.set(ms, () => this.#mailbox.post({ kind: "deadline", awaited, afterMs: ms }));
   }

@@ -82,13 +82,18 @@ export interface TargetHost {
   admit(offer: OfferFrame, sourceHostId: string, signal: AbortSignal): Promise<IncomingAgent>;
 }
 
-/** One agent that may come in. Calls come one at a time, in this order, up to a `drop`, a `start` or an `abandon`. */
+/** One agent that may come in. Calls come one at a time, in this order (`expect` may be left out), up to a `drop`, a `start` or an `abandon`. */
 export interface IncomingAgent {
   readonly needModule: boolean;
   /** The spine that this host holds of the agent, newest first down to tick 0, so that only the rest travels. */
   readonly spineKnown: readonly SignedBytes[];
   /** Compiles, and keeps the module durably. Changes nothing else. `module`: only when it was needed. */
   prepare(module: Uint8Array | undefined, signal: AbortSignal): Promise<void>;
+  /**
+   * What the agent was frozen as, verified; the token that hands it over is not here, and may never come. What takes time
+   * begins now. Nothing ticks (EI-4), and nothing is written (GH-4).
+   */
+  expect(checkpoint: Checkpoint): void;
   /**
    * GH-4: to the staging area, durable, with the note "claiming" in the journal. The bytes do not change any more.
    * Throws Fault, and nothing is left, when the agent runs here or something newer is held by now.

@@ -152,6 +152,13 @@ export class SourceAttempt {
         this.#onStep("prepared", "");
         this.#do(this.#freeze(), (cause) => ({ kind: "freeze-failed", failure: ownFailure(cause) }));
         return;
+      case "send-checkpoint":
+        this.#send(async () => {
+          // The question to the registry leaves first, which takes a few turns of the event loop.
+          await this.#parts.clock.sleep(1, this.#ended.signal);
+          return this.#copy();
+        }, undefined);
+        return;
       case "begin":
         crashPoints.reach("source.before-begin");
         this.#do(this.#begin(), () => ({ kind: "begin-answered", answer: { kind: "unknown" } }));
@@ -280,29 +287,34 @@ export class SourceAttempt {
     return spineFrames(await this.#agent.spine(), known, this.#sentReceipts);
   }
 
-  *#handoff(): Generator<SourceFrame> {
-    const frozen = this.#frozen;
-    const token = this.#token;
-    if (frozen === undefined || token === undefined) throw new TypeError("nothing was frozen and relinquished");
-    const { checkpoint, receipts } = frozen;
-    const { state, header, signed } = checkpoint;
+  /** Of what is on the disk, so that the target has it, verified, by the time the token comes. */
+  *#copy(): Generator<SourceFrame> {
+    if (this.#frozen === undefined) throw new TypeError("nothing was frozen");
+    const { checkpoint, receipts } = this.#frozen;
+    const { state, signed } = checkpoint;
     const whole = state.length <= FRAME_LIMITS.chunkBytes;
     const kept = keptReceipts(this.#sentReceipts, receipts);
     yield {
-      kind: "handoff",
+      kind: "checkpoint",
       handoffId: this.#plan.handoffId,
       checkpoint: signed,
-      token,
       receipts: receipts.slice(kept),
       receiptsKept: kept,
       state: whole ? state : new Uint8Array(0),
     };
     if (!whole) yield* chunksOf("state", state);
+  }
+
+  *#handoff(): Generator<SourceFrame> {
+    const token = this.#token;
+    if (this.#frozen === undefined || token === undefined) throw new TypeError("nothing was frozen and relinquished");
+    const { state, header } = this.#frozen.checkpoint;
+    yield { kind: "handoff", handoffId: this.#plan.handoffId, token };
     yield { kind: "handoff-end", stateBytes: state.length, stateDigest: header.stateDigest };
   }
 
   /** Frames leave in the order of the commands; what cannot be sent ends the stream for the machine. */
-  #send(frames: () => Promise<Iterable<SourceFrame>>, step: AttemptStep): void {
+  #send(frames: () => Promise<Iterable<SourceFrame>>, step: AttemptStep | undefined): void {
     this.#writing = this.#writing.then(async () => {
       const stream = this.#stream;
       if (stream === undefined) return;
@@ -316,7 +328,7 @@ export class SourceAttempt {
       try {
         await this.#write(stream, ready);
         if (step === "handed-off") this.#parts.crashPoints.reach("source.after-send-handoff");
-        this.#onStep(step, "");
+        if (step !== undefined) this.#onStep(step, "");
       } catch (cause) {
         if (!this.#ended.signal.aborted) this.#mailbox.post({ kind: "stream-closed", reason: asError(cause).message });
       }

@@ -19,18 +19,22 @@ import {
   type VerifiedHeader,
   verifyHeader,
 } from "@godwit/lineage";
-import type { HandoffEndFrame, HandoffFrame, OfferFrame } from "@godwit/migration";
+import type { CheckpointFrame, HandoffEndFrame, HandoffFrame, OfferFrame } from "@godwit/migration";
 
-export interface VerifiedHandoff {
-  readonly handoffId: string;
-  readonly sourceHostId: string;
+/** What the agent was frozen as: a copy, until the token comes (EI-4). */
+export interface VerifiedCheckpoint {
   readonly checkpoint: Checkpoint;
-  readonly token: RelinquishToken;
-  readonly signedToken: SignedBytes;
   /** Encoded, newest last. */
   readonly receipts: readonly Uint8Array[];
   /** From the checkpoint's base to tick 0, newest first; empty for a checkpoint of tick 0. */
   readonly spine: readonly SignedBytes[];
+}
+
+export interface VerifiedHandoff extends VerifiedCheckpoint {
+  readonly handoffId: string;
+  readonly sourceHostId: string;
+  readonly token: RelinquishToken;
+  readonly signedToken: SignedBytes;
 }
 
 /** Who offers what to whom: what the stream and the offer have settled. */
@@ -78,31 +82,44 @@ export async function verifyOfferedSpine(
   return spine;
 }
 
-/** After HANDOFF: everything about the final checkpoint. `spine`: as it was verified before. */
-export function verifyHandoff(
-  handoff: HandoffFrame,
-  { end, state }: { readonly end: HandoffEndFrame; readonly state: Uint8Array },
+/**
+ * As soon as all of it is here: everything about the final checkpoint. `receipts`: all that the agent can read. `spine`: as
+ * it was verified before.
+ */
+export function verifyCheckpoint(
+  signed: CheckpointFrame["checkpoint"],
+  { state, receipts }: { readonly state: Uint8Array; readonly receipts: readonly Uint8Array[] },
   spine: readonly VerifiedHeader[],
   terms: HandoffTerms,
-): VerifiedHandoff {
+): VerifiedCheckpoint {
   const { offer, sourceHostId, registryKey } = terms;
-  const verified = verifyHeader(handoff.checkpoint, registryKey);
+  const verified = verifyHeader(signed, registryKey);
   checkAgent(verified, offer);
   if (verified.signerHostId !== sourceHostId) {
     throw invalid(`host ${verified.signerHostId} owns this major, not the host that hands it over`);
   }
   if (!sameTerm(verified.header, offer)) throw invalid("it is of another major than the offer");
-  if (end.stateDigest !== verified.header.stateDigest) throw invalid("its state is not the one that the header names");
-  const checkpoint = joinCheckpoint(handoff.checkpoint, state);
-  for (const receipt of handoff.receipts) readReceipt(receipt);
+  const checkpoint = joinCheckpoint(signed, state);
+  for (const receipt of receipts) readReceipt(receipt);
+  return { checkpoint, receipts, spine: spineBelow(verified, spine).map(({ signed }) => signed) };
+}
+
+/** After HANDOFF: the token, and that it hands over this very checkpoint. */
+export function verifyHandoff(
+  handoff: HandoffFrame,
+  end: HandoffEndFrame,
+  verified: VerifiedCheckpoint,
+  terms: HandoffTerms,
+): VerifiedHandoff {
+  const { checkpoint } = verified;
+  if (end.stateDigest !== checkpoint.header.stateDigest)
+    throw invalid("its state is not the one that the header names");
   return {
-    handoffId: offer.handoffId,
-    sourceHostId,
-    checkpoint,
+    ...verified,
+    handoffId: terms.offer.handoffId,
+    sourceHostId: terms.sourceHostId,
     token: checkToken(handoff.token, checkpoint, terms),
     signedToken: handoff.token,
-    receipts: handoff.receipts,
-    spine: spineBelow(verified, spine).map(({ signed }) => signed),
   };
 }
 

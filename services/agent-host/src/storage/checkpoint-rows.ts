@@ -8,7 +8,7 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { Fault } from "@godwit/common/fault";
 import type { CheckpointRef, SignedBytes } from "@godwit/common/lease";
-import { type Checkpoint, digestOf, type Header, joinCheckpoint, readHeader } from "@godwit/lineage";
+import { type Checkpoint, digestOf, type Header, isWhole, joinCheckpoint, readHeader } from "@godwit/lineage";
 import { OrphanRows } from "./orphan-rows.ts";
 import { type Cell, CellReader, pack, type Row, sameBytes, sealOf, unpack } from "./rows.ts";
 import { type ForcedChoice, setAsideOf } from "./set-aside.ts";
@@ -250,9 +250,14 @@ export function headerToKeep(agentId: string, signed: SignedBytes): HeaderToKeep
   return { header, signed, digest: digestOf(signed.payload) };
 }
 
-/** Throws Fault CHECKPOINT_INVALID. What was acknowledged can be read back, so the state is hashed before it is written. */
-export function checkpointToKeep(agentId: string, { header, signed, digest, state }: Checkpoint): HeaderToKeep {
+/**
+ * Throws Fault CHECKPOINT_INVALID. What was acknowledged can be read back, so the state is hashed before it is written,
+ * unless that was done when header and state were put together.
+ */
+export function checkpointToKeep(agentId: string, checkpoint: Checkpoint): HeaderToKeep {
+  const { header, signed, digest, state } = checkpoint;
   checkPlace(agentId, header);
+  if (isWhole(checkpoint)) return { header, signed, digest };
   if (digestOf(signed.payload) !== digest || digestOf(state) !== header.stateDigest) {
     throw invalid("header and state are not those of its digests");
   }

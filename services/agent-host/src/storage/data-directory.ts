@@ -36,6 +36,9 @@ export interface DataDirectoryParts {
   readonly onCommitted?: (unit: WriteUnit) => void;
 }
 
+/** Longer than the pause between two writes of one handoff. */
+const QUIET_MS = 30;
+
 export class DataDirectory {
   readonly #path: string;
   readonly #clock: Clock;
@@ -77,7 +80,8 @@ export class DataDirectory {
     this.#path = path;
     this.#clock = clock;
     this.#held = held;
-    this.#writes = new GroupCommit({ ...held, ...(defer === undefined ? {} : { defer }) });
+    const rest = (signal: AbortSignal) => clock.sleep(QUIET_MS, signal);
+    this.#writes = new GroupCommit({ ...held, rest, ...(defer === undefined ? {} : { defer }) });
     this.#onCommitted = onCommitted;
     this.#ledger = new Ledger(db, held.path, rules);
     this.#blobs = new BlobRows(db, held.path);

@@ -131,6 +131,31 @@ describe("group commit", () => {
     expect(writtenBack()).toBe(1);
   });
 
+  test("the log is written back once nothing was written for a moment, however long the writes go on", async () => {
+    const { db } = table();
+    let writtenBack = 0;
+    const rests: (() => void)[] = [];
+    const rest = () => new Promise<void>((resolve) => void rests.push(resolve));
+    const writes = new GroupCommit({ db, path: "/data/host.db", writeBack: () => void writtenBack++, rest });
+    const write = (size: number) => writes.submit({ bytes: size, run: () => {} });
+    const aMomentPasses = async () => {
+      await expect.poll(() => rests.length, { timeout: 20_000 }).toBe(1);
+      rests.splice(0)[0]?.();
+    };
+    await write(5_000_000);
+    await expect.poll(() => rests.length, { timeout: 20_000 }).toBe(1);
+    await write(1_000); // as a handoff does
+    await aMomentPasses();
+    expect(writtenBack).toBe(0);
+    await aMomentPasses();
+    await expect.poll(() => writtenBack, { timeout: 20_000 }).toBe(1);
+    expect(rests).toEqual([]);
+
+    for (let at = 0; at < 20; at++) await write(4_000_000); // never quiet: the log is bounded all the same
+    expect(writtenBack).toBe(2);
+    await writes.end();
+  });
+
   test("drain waits for everything that was submitted", async () => {
     const { writes, write, rows } = table();
     const written = [write("a", 6_000_000), write("b", 6_000_000), write("c", 6_000_000)];

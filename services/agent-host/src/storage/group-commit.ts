@@ -5,7 +5,9 @@
 // 2. Units are applied in the order of submission, each in a savepoint: one that fails leaves no trace and fails alone.
 //    Where SQLite gives up the whole transaction, the units are applied again, one transaction each.
 // 3. After an error that leaves doubt about what is on the disk nothing is written any more (leavesDoubt).
-// 4. A log is written back into the database only after the waiting callers were answered.
+// 4. A log is written back into the database only after the waiting callers were answered, and, while it is not far too
+//    long, only once nothing was written for a moment: it takes milliseconds, and who writes now will write again at once
+//    (a handoff writes two or three times, and an agent stands still meanwhile).
 
 import type { DatabaseSync } from "node:sqlite";
 import { Fault } from "@godwit/common/fault";
@@ -28,6 +30,8 @@ export interface GroupCommitParts {
   readonly writeBack: () => void;
   /** Runs work in a later turn of the event loop. */
   readonly defer?: (work: () => void) => void;
+  /** Resolves a moment later, and rejects when the signal aborts. Absent: there is no such moment to wait for. */
+  readonly rest?: (signal: AbortSignal) => Promise<void>;
 }
 
 export interface CommitCounters {
@@ -54,6 +58,9 @@ export class GroupCommit {
   readonly #path: string;
   readonly #writeLogBack: () => void;
   readonly #defer: (work: () => void) => void;
+  readonly #rest: GroupCommitParts["rest"];
+  readonly #resting = new AbortController();
+  #isResting = false;
   #queue: Queued[] = [];
   #scheduled = false;
   #ended = false;
@@ -62,10 +69,11 @@ export class GroupCommit {
   #broken: { readonly cause: unknown } | undefined;
   #counters: CommitCounters = { units: 0, failedUnits: 0, transactions: 0 };
 
-  constructor({ db, path, writeBack, defer = setImmediate }: GroupCommitParts) {
+  constructor({ db, path, writeBack, rest, defer = setImmediate }: GroupCommitParts) {
     this.#db = db;
     this.#path = path;
     this.#writeLogBack = writeBack;
+    this.#rest = rest;
     this.#defer = defer;
   }
 
@@ -102,6 +110,7 @@ export class GroupCommit {
   async end(): Promise<void> {
     await this.drain();
     this.#ended = true;
+    this.#resting.abort();
   }
 
   /** Resolves when everything that was submitted so far has been answered. */
@@ -123,8 +132,9 @@ export class GroupCommit {
     if (this.#ended) return;
     const batch = this.#nextBatch();
     if (batch.length > 0) this.#transact(batch);
-    else this.#writeBack();
-    if (this.#queue.length > 0 || this.#isWriteBackDue()) this.#schedule();
+    else if (this.#rest === undefined || this.#drained.length > 0) this.#writeBack();
+    else this.#writeBackWhenQuiet(this.#rest);
+    if (this.#queue.length > 0 || (this.#isWriteBackDue() && !this.#isResting)) this.#schedule();
     if (this.#queue.length === 0) for (const resolve of this.#drained.splice(0)) resolve();
   };
 
@@ -196,6 +206,22 @@ export class GroupCommit {
 
   #isWriteBackDue(): boolean {
     return this.#loggedBytes > WRITE_BACK_ABOVE_BYTES && this.#broken === undefined;
+  }
+
+  #writeBackWhenQuiet(rest: NonNullable<GroupCommitParts["rest"]>): void {
+    if (this.#isResting || !this.#isWriteBackDue()) return;
+    this.#isResting = true;
+    const { transactions } = this.#counters;
+    const over = (wasQuiet: boolean) => {
+      this.#isResting = false;
+      if (this.#ended) return;
+      if (wasQuiet) this.#writeBack();
+      else this.#schedule();
+    };
+    rest(this.#resting.signal).then(
+      () => over(this.#queue.length === 0 && this.#counters.transactions === transactions),
+      () => over(false),
+    );
   }
 
   #writeBack(): void {

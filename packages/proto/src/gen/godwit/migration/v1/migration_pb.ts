@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file godwit/migration/v1/migration.proto.
  */
 export const file_godwit_migration_v1_migration: GenFile = /*@__PURE__*/
-  fileDesc("CiNnb2R3aXQvbWlncmF0aW9uL3YxL21pZ3JhdGlvbi5wcm90bxITZ29kd2l0Lm1pZ3JhdGlvbi52MSKABAoOTWlncmF0aW9uRnJhbWUSKwoFb2ZmZXIYASABKAsyGi5nb2R3aXQubWlncmF0aW9uLnYxLk9mZmVySAASLAoGbW9kdWxlGAIgASgLMhouZ29kd2l0Lm1pZ3JhdGlvbi52MS5DaHVua0gAEisKBXNwaW5lGAMgASgLMhouZ29kd2l0Lm1pZ3JhdGlvbi52MS5TcGluZUgAEjQKB2hhbmRvZmYYBCABKAsyIS5nb2R3aXQubWlncmF0aW9uLnYxLkhhbmRvZmZCZWdpbkgAEisKBXN0YXRlGAUgASgLMhouZ29kd2l0Lm1pZ3JhdGlvbi52MS5DaHVua0gAEjYKC2hhbmRvZmZfZW5kGAYgASgLMh8uZ29kd2l0Lm1pZ3JhdGlvbi52MS5IYW5kb2ZmRW5kSAASLQoGYWNjZXB0GAogASgLMhsuZ29kd2l0Lm1pZ3JhdGlvbi52MS5BY2NlcHRIABIxCghwcmVwYXJlZBgLIAEoCzIdLmdvZHdpdC5taWdyYXRpb24udjEuUHJlcGFyZWRIABIvCgdzdGFydGVkGAwgASgLMhwuZ29kd2l0Lm1pZ3JhdGlvbi52MS5TdGFydGVkSAASLwoHcmVmdXNlZBgNIAEoCzIcLmdvZHdpdC5taWdyYXRpb24udjEuUmVmdXNlZEgAQgcKBWZyYW1lIiUKBUNodW5rEg4KBm9mZnNldBgBIAEoBBIMCgRkYXRhGAIgASgMIskBCgVPZmZlchISCgpoYW5kb2ZmX2lkGAEgASgJEhAKCGFnZW50X2lkGAIgASgJEgsKA2VyYRgDIAEoBBINCgVtYWpvchgEIAEoBBIQCghtYW5pZmVzdBgFIAEoDBIVCg1tb2R1bGVfZGlnZXN0GAYgASgMEhQKDG1vZHVsZV9ieXRlcxgHIAEoBBITCgtzdGF0ZV9ieXRlcxgIIAEoBBIMCgR0aWNrGAkgASgEEg4KBmJ1ZGdldBgKIAEoBBIMCgRuYW1lGAsgASgJImAKBkFjY2VwdBISCgpoYW5kb2ZmX2lkGAEgASgJEhMKC25lZWRfbW9kdWxlGAIgASgIEhgKEHByaWNlX3Blcl9zZWNvbmQYAyABKAQSEwoLc3BpbmVfa25vd24YBCABKAwiUwoFU3BpbmUSKgoHaGVhZGVycxgBIAMoCzIZLmdvZHdpdC5saW5lYWdlLnYxLlNpZ25lZBIMCgRsYXN0GAIgASgIEhAKCHJlY2VpcHRzGAMgAygMIh4KCFByZXBhcmVkEhIKCmhhbmRvZmZfaWQYASABKAkiswEKDEhhbmRvZmZCZWdpbhISCgpoYW5kb2ZmX2lkGAEgASgJEi0KCmNoZWNrcG9pbnQYAiABKAsyGS5nb2R3aXQubGluZWFnZS52MS5TaWduZWQSKAoFdG9rZW4YAyABKAsyGS5nb2R3aXQubGluZWFnZS52MS5TaWduZWQSEAoIcmVjZWlwdHMYBCADKAwSDQoFc3RhdGUYBSABKAwSFQoNcmVjZWlwdHNfa2VwdBgGIAEoDSI3CgpIYW5kb2ZmRW5kEhMKC3N0YXRlX2J5dGVzGAEgASgEEhQKDHN0YXRlX2RpZ2VzdBgCIAEoDCJmCgdTdGFydGVkEhIKCmhhbmRvZmZfaWQYASABKAkSEAoIYWdlbnRfaWQYAiABKAkSGQoRY2hlY2twb2ludF9kaWdlc3QYAyABKAwSCwoDZXJhGAQgASgEEg0KBW1ham9yGAUgASgEIrYBCgdSZWZ1c2VkEhIKCmhhbmRvZmZfaWQYASABKAkSFQoNZmFpbHVyZV9jbGFzcxgCIAEoCRIMCgRjb2RlGAMgASgJEjQKBGRhdGEYBCADKAsyJi5nb2R3aXQubWlncmF0aW9uLnYxLlJlZnVzZWQuRGF0YUVudHJ5Eg8KB21lc3NhZ2UYBSABKAkaKwoJRGF0YUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEioAMKEFJlcGxpY2F0aW9uRnJhbWUSMgoFb2ZmZXIYASABKAsyIS5nb2R3aXQubWlncmF0aW9uLnYxLlJlcGxpY2FPZmZlckgAEiwKBm1vZHVsZRgCIAEoCzIaLmdvZHdpdC5taWdyYXRpb24udjEuQ2h1bmtIABIrCgVzcGluZRgDIAEoCzIaLmdvZHdpdC5taWdyYXRpb24udjEuU3BpbmVIABIrCgVzdGF0ZRgEIAEoCzIaLmdvZHdpdC5taWdyYXRpb24udjEuQ2h1bmtIABIuCgNlbmQYBSABKAsyHy5nb2R3aXQubWlncmF0aW9uLnYxLlJlcGxpY2FFbmRIABI0CgZhY2NlcHQYCiABKAsyIi5nb2R3aXQubWlncmF0aW9uLnYxLlJlcGxpY2FBY2NlcHRIABIwCgRoZWxkGAsgASgLMiAuZ29kd2l0Lm1pZ3JhdGlvbi52MS5SZXBsaWNhSGVsZEgAEi8KB3JlZnVzZWQYDCABKAsyHC5nb2R3aXQubWlncmF0aW9uLnYxLlJlZnVzZWRIAEIHCgVmcmFtZSK4AQoMUmVwbGljYU9mZmVyEhAKCGFnZW50X2lkGAEgASgJEi0KCmNoZWNrcG9pbnQYAiABKAsyGS5nb2R3aXQubGluZWFnZS52MS5TaWduZWQSEAoIbWFuaWZlc3QYAyABKAwSFAoMbW9kdWxlX2J5dGVzGAQgASgEEi0KCnRlcm1pbmF0ZWQYBSABKAsyGS5nb2R3aXQubGluZWFnZS52MS5TaWduZWQSEAoIcmVjZWlwdHMYBiADKAwiTQoNUmVwbGljYUFjY2VwdBITCgtuZWVkX21vZHVsZRgBIAEoCBISCgpuZWVkX3N0YXRlGAIgASgIEhMKC3NwaW5lX2tub3duGAMgASgMIiIKClJlcGxpY2FFbmQSFAoMc3RhdGVfZGlnZXN0GAEgASgMIkMKC1JlcGxpY2FIZWxkEjQKCmNoZWNrcG9pbnQYASABKAsyIC5nb2R3aXQubGluZWFnZS52MS5DaGVja3BvaW50UmVmYgZwcm90bzM", [file_godwit_lineage_v1_lineage]);
+  fileDesc("CiNnb2R3aXQvbWlncmF0aW9uL3YxL21pZ3JhdGlvbi5wcm90bxITZ29kd2l0Lm1pZ3JhdGlvbi52MSK8BAoOTWlncmF0aW9uRnJhbWUSKwoFb2ZmZXIYASABKAsyGi5nb2R3aXQubWlncmF0aW9uLnYxLk9mZmVySAASLAoGbW9kdWxlGAIgASgLMhouZ29kd2l0Lm1pZ3JhdGlvbi52MS5DaHVua0gAEisKBXNwaW5lGAMgASgLMhouZ29kd2l0Lm1pZ3JhdGlvbi52MS5TcGluZUgAEjQKB2hhbmRvZmYYBCABKAsyIS5nb2R3aXQubWlncmF0aW9uLnYxLkhhbmRvZmZCZWdpbkgAEisKBXN0YXRlGAUgASgLMhouZ29kd2l0Lm1pZ3JhdGlvbi52MS5DaHVua0gAEjYKC2hhbmRvZmZfZW5kGAYgASgLMh8uZ29kd2l0Lm1pZ3JhdGlvbi52MS5IYW5kb2ZmRW5kSAASOgoKY2hlY2twb2ludBgHIAEoCzIkLmdvZHdpdC5taWdyYXRpb24udjEuRmluYWxDaGVja3BvaW50SAASLQoGYWNjZXB0GAogASgLMhsuZ29kd2l0Lm1pZ3JhdGlvbi52MS5BY2NlcHRIABIxCghwcmVwYXJlZBgLIAEoCzIdLmdvZHdpdC5taWdyYXRpb24udjEuUHJlcGFyZWRIABIvCgdzdGFydGVkGAwgASgLMhwuZ29kd2l0Lm1pZ3JhdGlvbi52MS5TdGFydGVkSAASLwoHcmVmdXNlZBgNIAEoCzIcLmdvZHdpdC5taWdyYXRpb24udjEuUmVmdXNlZEgAQgcKBWZyYW1lIiUKBUNodW5rEg4KBm9mZnNldBgBIAEoBBIMCgRkYXRhGAIgASgMIskBCgVPZmZlchISCgpoYW5kb2ZmX2lkGAEgASgJEhAKCGFnZW50X2lkGAIgASgJEgsKA2VyYRgDIAEoBBINCgVtYWpvchgEIAEoBBIQCghtYW5pZmVzdBgFIAEoDBIVCg1tb2R1bGVfZGlnZXN0GAYgASgMEhQKDG1vZHVsZV9ieXRlcxgHIAEoBBITCgtzdGF0ZV9ieXRlcxgIIAEoBBIMCgR0aWNrGAkgASgEEg4KBmJ1ZGdldBgKIAEoBBIMCgRuYW1lGAsgASgJImAKBkFjY2VwdBISCgpoYW5kb2ZmX2lkGAEgASgJEhMKC25lZWRfbW9kdWxlGAIgASgIEhgKEHByaWNlX3Blcl9zZWNvbmQYAyABKAQSEwoLc3BpbmVfa25vd24YBCABKAwiUwoFU3BpbmUSKgoHaGVhZGVycxgBIAMoCzIZLmdvZHdpdC5saW5lYWdlLnYxLlNpZ25lZBIMCgRsYXN0GAIgASgIEhAKCHJlY2VpcHRzGAMgAygMIh4KCFByZXBhcmVkEhIKCmhhbmRvZmZfaWQYASABKAkijAEKD0ZpbmFsQ2hlY2twb2ludBISCgpoYW5kb2ZmX2lkGAEgASgJEi0KCmNoZWNrcG9pbnQYAiABKAsyGS5nb2R3aXQubGluZWFnZS52MS5TaWduZWQSEAoIcmVjZWlwdHMYAyADKAwSFQoNcmVjZWlwdHNfa2VwdBgEIAEoDRINCgVzdGF0ZRgFIAEoDCJMCgxIYW5kb2ZmQmVnaW4SEgoKaGFuZG9mZl9pZBgBIAEoCRIoCgV0b2tlbhgCIAEoCzIZLmdvZHdpdC5saW5lYWdlLnYxLlNpZ25lZCI3CgpIYW5kb2ZmRW5kEhMKC3N0YXRlX2J5dGVzGAEgASgEEhQKDHN0YXRlX2RpZ2VzdBgCIAEoDCJmCgdTdGFydGVkEhIKCmhhbmRvZmZfaWQYASABKAkSEAoIYWdlbnRfaWQYAiABKAkSGQoRY2hlY2twb2ludF9kaWdlc3QYAyABKAwSCwoDZXJhGAQgASgEEg0KBW1ham9yGAUgASgEIrYBCgdSZWZ1c2VkEhIKCmhhbmRvZmZfaWQYASABKAkSFQoNZmFpbHVyZV9jbGFzcxgCIAEoCRIMCgRjb2RlGAMgASgJEjQKBGRhdGEYBCADKAsyJi5nb2R3aXQubWlncmF0aW9uLnYxLlJlZnVzZWQuRGF0YUVudHJ5Eg8KB21lc3NhZ2UYBSABKAkaKwoJRGF0YUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEioAMKEFJlcGxpY2F0aW9uRnJhbWUSMgoFb2ZmZXIYASABKAsyIS5nb2R3aXQubWlncmF0aW9uLnYxLlJlcGxpY2FPZmZlckgAEiwKBm1vZHVsZRgCIAEoCzIaLmdvZHdpdC5taWdyYXRpb24udjEuQ2h1bmtIABIrCgVzcGluZRgDIAEoCzIaLmdvZHdpdC5taWdyYXRpb24udjEuU3BpbmVIABIrCgVzdGF0ZRgEIAEoCzIaLmdvZHdpdC5taWdyYXRpb24udjEuQ2h1bmtIABIuCgNlbmQYBSABKAsyHy5nb2R3aXQubWlncmF0aW9uLnYxLlJlcGxpY2FFbmRIABI0CgZhY2NlcHQYCiABKAsyIi5nb2R3aXQubWlncmF0aW9uLnYxLlJlcGxpY2FBY2NlcHRIABIwCgRoZWxkGAsgASgLMiAuZ29kd2l0Lm1pZ3JhdGlvbi52MS5SZXBsaWNhSGVsZEgAEi8KB3JlZnVzZWQYDCABKAsyHC5nb2R3aXQubWlncmF0aW9uLnYxLlJlZnVzZWRIAEIHCgVmcmFtZSK4AQoMUmVwbGljYU9mZmVyEhAKCGFnZW50X2lkGAEgASgJEi0KCmNoZWNrcG9pbnQYAiABKAsyGS5nb2R3aXQubGluZWFnZS52MS5TaWduZWQSEAoIbWFuaWZlc3QYAyABKAwSFAoMbW9kdWxlX2J5dGVzGAQgASgEEi0KCnRlcm1pbmF0ZWQYBSABKAsyGS5nb2R3aXQubGluZWFnZS52MS5TaWduZWQSEAoIcmVjZWlwdHMYBiADKAwiTQoNUmVwbGljYUFjY2VwdBITCgtuZWVkX21vZHVsZRgBIAEoCBISCgpuZWVkX3N0YXRlGAIgASgIEhMKC3NwaW5lX2tub3duGAMgASgMIiIKClJlcGxpY2FFbmQSFAoMc3RhdGVfZGlnZXN0GAEgASgMIkMKC1JlcGxpY2FIZWxkEjQKCmNoZWNrcG9pbnQYASABKAsyIC5nb2R3aXQubGluZWFnZS52MS5DaGVja3BvaW50UmVmYgZwcm90bzM", [file_godwit_lineage_v1_lineage]);
 
 /**
  * @generated from message godwit.migration.v1.MigrationFrame
@@ -61,6 +61,12 @@ export type MigrationFrame = Message<"godwit.migration.v1.MigrationFrame"> & {
      */
     value: HandoffEnd;
     case: "handoffEnd";
+  } | {
+    /**
+     * @generated from field: godwit.migration.v1.FinalCheckpoint checkpoint = 7;
+     */
+    value: FinalCheckpoint;
+    case: "checkpoint";
   } | {
     /**
      * Target to source.
@@ -272,11 +278,12 @@ export const PreparedSchema: GenMessage<Prepared> = /*@__PURE__*/
   messageDesc(file_godwit_migration_v1_migration, 5);
 
 /**
- * The first byte of this makes the outcome ambiguous (GH-2).
+ * What the agent was frozen as: sent as soon as it is on the source's disk, while the registry is asked. A copy, which
+ * gives no right to tick (EI-4): the token that does comes in HandoffBegin.
  *
- * @generated from message godwit.migration.v1.HandoffBegin
+ * @generated from message godwit.migration.v1.FinalCheckpoint
  */
-export type HandoffBegin = Message<"godwit.migration.v1.HandoffBegin"> & {
+export type FinalCheckpoint = Message<"godwit.migration.v1.FinalCheckpoint"> & {
   /**
    * @generated from field: string handoff_id = 1;
    */
@@ -290,32 +297,51 @@ export type HandoffBegin = Message<"godwit.migration.v1.HandoffBegin"> & {
   checkpoint?: Signed | undefined;
 
   /**
-   * Payload: RelinquishToken.
-   *
-   * @generated from field: godwit.lineage.v1.Signed token = 3;
-   */
-  token?: Signed | undefined;
-
-  /**
    * Receipts that came since those in Spine, newest last.
    *
-   * @generated from field: repeated bytes receipts = 4;
+   * @generated from field: repeated bytes receipts = 3;
    */
   receipts: Uint8Array[];
 
   /**
-   * A state of at most one chunk comes here.
+   * How many of the receipts in Spine, counted from the newest, the agent can still read.
+   *
+   * @generated from field: uint32 receipts_kept = 4;
+   */
+  receiptsKept: number;
+
+  /**
+   * A state of at most one chunk comes here; a larger one follows in chunks.
    *
    * @generated from field: bytes state = 5;
    */
   state: Uint8Array;
+};
+
+/**
+ * Describes the message godwit.migration.v1.FinalCheckpoint.
+ * Use `create(FinalCheckpointSchema)` to create a new message.
+ */
+export const FinalCheckpointSchema: GenMessage<FinalCheckpoint> = /*@__PURE__*/
+  messageDesc(file_godwit_migration_v1_migration, 6);
+
+/**
+ * The first byte of this makes the outcome ambiguous (GH-2).
+ *
+ * @generated from message godwit.migration.v1.HandoffBegin
+ */
+export type HandoffBegin = Message<"godwit.migration.v1.HandoffBegin"> & {
+  /**
+   * @generated from field: string handoff_id = 1;
+   */
+  handoffId: string;
 
   /**
-   * How many of the receipts in Spine, counted from the newest, the agent can still read.
+   * Payload: RelinquishToken.
    *
-   * @generated from field: uint32 receipts_kept = 6;
+   * @generated from field: godwit.lineage.v1.Signed token = 2;
    */
-  receiptsKept: number;
+  token?: Signed | undefined;
 };
 
 /**
@@ -323,7 +349,7 @@ export type HandoffBegin = Message<"godwit.migration.v1.HandoffBegin"> & {
  * Use `create(HandoffBeginSchema)` to create a new message.
  */
 export const HandoffBeginSchema: GenMessage<HandoffBegin> = /*@__PURE__*/
-  messageDesc(file_godwit_migration_v1_migration, 6);
+  messageDesc(file_godwit_migration_v1_migration, 7);
 
 /**
  * A cut stream can look complete: only this ends a handoff.
@@ -347,7 +373,7 @@ export type HandoffEnd = Message<"godwit.migration.v1.HandoffEnd"> & {
  * Use `create(HandoffEndSchema)` to create a new message.
  */
 export const HandoffEndSchema: GenMessage<HandoffEnd> = /*@__PURE__*/
-  messageDesc(file_godwit_migration_v1_migration, 7);
+  messageDesc(file_godwit_migration_v1_migration, 8);
 
 /**
  * @generated from message godwit.migration.v1.Started
@@ -384,7 +410,7 @@ export type Started = Message<"godwit.migration.v1.Started"> & {
  * Use `create(StartedSchema)` to create a new message.
  */
 export const StartedSchema: GenMessage<Started> = /*@__PURE__*/
-  messageDesc(file_godwit_migration_v1_migration, 8);
+  messageDesc(file_godwit_migration_v1_migration, 9);
 
 /**
  * @generated from message godwit.migration.v1.Refused
@@ -425,7 +451,7 @@ export type Refused = Message<"godwit.migration.v1.Refused"> & {
  * Use `create(RefusedSchema)` to create a new message.
  */
 export const RefusedSchema: GenMessage<Refused> = /*@__PURE__*/
-  messageDesc(file_godwit_migration_v1_migration, 9);
+  messageDesc(file_godwit_migration_v1_migration, 10);
 
 /**
  * @generated from message godwit.migration.v1.ReplicationFrame
@@ -494,7 +520,7 @@ export type ReplicationFrame = Message<"godwit.migration.v1.ReplicationFrame"> &
  * Use `create(ReplicationFrameSchema)` to create a new message.
  */
 export const ReplicationFrameSchema: GenMessage<ReplicationFrame> = /*@__PURE__*/
-  messageDesc(file_godwit_migration_v1_migration, 10);
+  messageDesc(file_godwit_migration_v1_migration, 11);
 
 /**
  * @generated from message godwit.migration.v1.ReplicaOffer
@@ -540,7 +566,7 @@ export type ReplicaOffer = Message<"godwit.migration.v1.ReplicaOffer"> & {
  * Use `create(ReplicaOfferSchema)` to create a new message.
  */
 export const ReplicaOfferSchema: GenMessage<ReplicaOffer> = /*@__PURE__*/
-  messageDesc(file_godwit_migration_v1_migration, 11);
+  messageDesc(file_godwit_migration_v1_migration, 12);
 
 /**
  * @generated from message godwit.migration.v1.ReplicaAccept
@@ -569,7 +595,7 @@ export type ReplicaAccept = Message<"godwit.migration.v1.ReplicaAccept"> & {
  * Use `create(ReplicaAcceptSchema)` to create a new message.
  */
 export const ReplicaAcceptSchema: GenMessage<ReplicaAccept> = /*@__PURE__*/
-  messageDesc(file_godwit_migration_v1_migration, 12);
+  messageDesc(file_godwit_migration_v1_migration, 13);
 
 /**
  * @generated from message godwit.migration.v1.ReplicaEnd
@@ -586,7 +612,7 @@ export type ReplicaEnd = Message<"godwit.migration.v1.ReplicaEnd"> & {
  * Use `create(ReplicaEndSchema)` to create a new message.
  */
 export const ReplicaEndSchema: GenMessage<ReplicaEnd> = /*@__PURE__*/
-  messageDesc(file_godwit_migration_v1_migration, 13);
+  messageDesc(file_godwit_migration_v1_migration, 14);
 
 /**
  * @generated from message godwit.migration.v1.ReplicaHeld
@@ -603,5 +629,5 @@ export type ReplicaHeld = Message<"godwit.migration.v1.ReplicaHeld"> & {
  * Use `create(ReplicaHeldSchema)` to create a new message.
  */
 export const ReplicaHeldSchema: GenMessage<ReplicaHeld> = /*@__PURE__*/
-  messageDesc(file_godwit_migration_v1_migration, 14);
+  messageDesc(file_godwit_migration_v1_migration, 15);
 
