@@ -1,6 +1,7 @@
 // One host with one agent, for tests: the real data directory, tenancy and supervisor; session, sandbox and registry are
 // the test's. The supervisor's loop sleeps on the place's clock, so a test waits until it sleeps, never for a time.
 
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { AuthorityRecord } from "@godwit/common/lease";
 import { type Checkpoint, refOf } from "@godwit/lineage";
 import { parseManifest } from "@godwit/sandbox";
@@ -8,6 +9,7 @@ import { FakeClock } from "@godwit/testing";
 import pino from "pino";
 import { onTestFinished } from "vitest";
 import { LogBook } from "../../src/agents/log-book.ts";
+import { Roster, type RosterRules } from "../../src/agents/roster.ts";
 import { Supervisor } from "../../src/agents/supervisor.ts";
 import {
   type AgentIdentity,
@@ -49,14 +51,17 @@ export class AgentPlace {
   onStanding: () => void = () => {};
   readonly outcomes: TickOutcome["kind"][] = [];
   readonly left: string[] = [];
+  readonly heldChanged: string[] = [];
   /** What was logged, as the operator would read it. */
   readonly lines: Record<string, unknown>[] = [];
   readonly logger = pino({ level: "debug" }, { write: (line: string) => void this.lines.push(JSON.parse(line)) });
   readonly #path: string;
   readonly #finished = new AbortController();
   price = 1_000n;
+  manifest: Uint8Array = new Uint8Array(0);
   #storage: DataDirectory;
   #supervisor: Supervisor | undefined;
+  #roster: Roster | undefined;
   #ended: Promise<void> = Promise.resolve();
   #ids = 0;
 
@@ -65,15 +70,18 @@ export class AgentPlace {
     this.#storage = storage;
   }
 
-  /** Tick 0 is on the disk, and nobody has asked the registry for anything yet. */
-  static async create(): Promise<AgentPlace> {
+  /** Tick 0 is on the disk, and nobody has asked the registry for anything yet. `empty`: without an agent. */
+  static async create(content: "one-agent" | "empty" = "one-agent"): Promise<AgentPlace> {
     const path = await temporaryDirectory();
     const place = new AgentPlace(path, await openDirectory(path));
     onTestFinished(async () => {
       place.#finished.abort(new Error("the test is over"));
       await place.#supervisor?.end();
+      await place.#roster?.stop();
       await place.#storage.close();
     });
+    await place.openSession(ada.bootId);
+    if (content === "empty") return place;
     const { storage, agentId, first } = place;
     await storage.putBlob(textBytes("module"));
     await storage.commit({
@@ -82,7 +90,6 @@ export class AgentPlace {
       checkpoint: first,
       journal: { phase: "acquiring", commandId: "first", bootId: ada.bootId },
     });
-    await place.openSession(ada.bootId);
     return place;
   }
 
@@ -101,8 +108,8 @@ export class AgentPlace {
 
   get identity(): AgentIdentity {
     const { moduleDigest, manifestDigest } = this.first.header;
-    const manifestBytes = textBytes("manifest");
-    const manifest = parseManifest(new Uint8Array(0));
+    const manifestBytes = this.manifest;
+    const manifest = parseManifest(manifestBytes);
     const what = { agentId: this.agentId, name: "survivor", capabilities: new Set<never>() };
     return { ...what, moduleDigest, manifestDigest, manifestBytes, manifest };
   }
@@ -120,6 +127,8 @@ export class AgentPlace {
   async restart(bootId: string): Promise<void> {
     await this.#supervisor?.end();
     this.#supervisor = undefined;
+    for (const supervisor of this.#roster?.supervisors ?? []) await supervisor.end();
+    this.#roster = undefined;
     this.session.close();
     await this.#storage.close();
     this.#storage = await openDirectory(this.#path);
@@ -181,6 +190,55 @@ export class AgentPlace {
     supervisor.start(ready);
     await this.idle();
     return supervisor;
+  }
+
+  /** All agents of this host; hears of sessions, and has not been started. */
+  roster(changes: Partial<RosterRules> = {}): Roster {
+    const { registry: authority, session: keeper, storage, sandbox, clock, logger, entropy } = this;
+    const roster = new Roster(
+      {
+        authority,
+        keeper,
+        storage,
+        sandbox,
+        signer: ada.signer,
+        clock,
+        random: () => 0,
+        entropy,
+        logger,
+        price: () => this.price,
+        onCommitted: (_agentId, checkpoint) => void this.committed.push(checkpoint),
+        onStanding: () => this.onStanding(),
+        onLeft: (agentId) => void this.left.push(agentId),
+        onHeldChanged: (agentId) => void this.heldChanged.push(agentId),
+        onTick: ({ outcome }) => void this.outcomes.push(outcome),
+      },
+      {
+        hostId: ada.hostId,
+        capabilities: new Set(["log"]),
+        maxMemoryBytes: 64 * 1024 * 1024,
+        trustDataLock: false,
+        supervisor: rules,
+        settleWithinMs: 5_000,
+        ...changes,
+      },
+    );
+    roster.attach();
+    this.#roster = roster;
+    return roster;
+  }
+
+  /** Until so many sleep on the clock. */
+  async sleeping(count: number): Promise<void> {
+    await this.clock.untilSleeping(count, this.#finished.signal);
+  }
+
+  /** Until it is so, without moving the clock. */
+  async until(so: () => boolean): Promise<void> {
+    while (!so()) {
+      this.#finished.signal.throwIfAborted();
+      await nextTurn();
+    }
   }
 
   /** Until the supervisor's loop sleeps, or has ended. */
