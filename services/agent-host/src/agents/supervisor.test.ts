@@ -560,6 +560,23 @@ describe("giving up", patient, () => {
     expect(other.place.record.terminated).toBeDefined();
   });
 
+  test("GA-4: giving up writes its last checkpoint, and sends its release, only while the lease lives", async () => {
+    const { place, supervisor } = await ticking();
+    await place.turns(2);
+    const held = await place.held();
+    for (let failed = 1; failed <= 5; failed++) {
+      place.sandbox.next.push({ fails: "trap", ...(failed === 5 ? { during: () => place.session.lapse() } : {}) });
+    }
+    await place.turns(8);
+    expect(supervisor.outcome).toEqual({ kind: "recovering" });
+    expect(await place.held()).toEqual(held);
+    expect(place.registry.sentOf("release")).toEqual([]);
+    place.session.renew();
+    await place.nudged();
+    expect(place.left).toEqual([place.agentId]);
+    expect(place.record).toMatchObject({ state: "RETIRED", reason: "failed", head: { tick: 3n } });
+  });
+
   test("nothing that this host does not own can be stopped", async () => {
     const { place, supervisor } = await ticking();
     place.registry.reachable = false;

@@ -275,13 +275,13 @@ export class Supervisor {
       return this.#backOffMs();
     }
     if (this.#instance === undefined) await this.#resume(signal);
-    if (this.#wish !== undefined) {
-      await this.#giveUp(this.#wish);
-      return 0;
-    }
     if (this.tenancy.mayTick().kind !== "may") {
       this.#recovering("the lease is not live: waiting for the registry");
       return this.#rules.firstRetryMs;
+    }
+    if (this.#wish !== undefined) {
+      await this.#giveUp(this.#wish);
+      return 0;
     }
     this.#looks = 0;
     // Woken for something else: the next tick keeps its time.
@@ -447,6 +447,9 @@ export class Supervisor {
 
   async #giveUp(how: RetiredReason | "terminated"): Promise<void> {
     this.#wish = how;
+    // GA-4: a last checkpoint is one like every other; the loop gives up once it may.
+    if (this.tenancy.mayTick().kind !== "may")
+      return this.#recovering("the lease is not live: waiting for the registry");
     const head = await this.#checkpoint();
     const answer = how === "terminated" ? await this.tenancy.terminate() : await this.tenancy.release(how, head);
     if (answer.kind === "applied") {
