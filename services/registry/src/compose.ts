@@ -1,7 +1,7 @@
 // The graph of a registry: a store, the mark under which it works, and the services on top.
 
 import { join } from "node:path";
-import type { Clock } from "@godwit/common/clock";
+import { type Clock, type Entropy, systemEntropy } from "@godwit/common/clock";
 import type { ValuesOf } from "@godwit/common/config";
 import { GrpcServer } from "@godwit/grpc";
 import { type Part, part, type ServiceContext } from "@godwit/service";
@@ -11,7 +11,7 @@ import { Agents } from "./authority/agents.ts";
 import { Announcements } from "./authority/announcements.ts";
 import { Authority } from "./authority/authority.ts";
 import type { RegistryCrashPoint, RegistryCrashPoints } from "./authority/crash-points.ts";
-import type { RegistryConfig, RegistryOptions } from "./config.ts";
+import { longestLeaseMs, type RegistryConfig, type RegistryOptions } from "./config.ts";
 import { Directory } from "./directory/directory.ts";
 import { EmbeddedStore } from "./embedded/embedded-store.ts";
 import { authorityService } from "./grpc/authority-service.ts";
@@ -27,6 +27,7 @@ import type { RegistryStore } from "./store/registry-store.ts";
 
 export interface Ambient {
   readonly clock: Clock;
+  readonly entropy: Entropy;
   readonly logger: Logger;
   readonly metrics: Registry;
   readonly crashPoints: RegistryCrashPoints;
@@ -43,10 +44,15 @@ export interface RegistryGraph {
   readonly offers: Offers;
 }
 
-export function createStore(config: RegistryConfig, logger: Logger): RegistryStore {
-  const { redis, data, redisTimeoutMs } = config;
-  if (redis === undefined) return new EmbeddedStore(data);
-  return new RedisStore({ url: redis, timeoutMs: redisTimeoutMs }, logger.child({ part: "redis" }));
+export function createStore(
+  config: RegistryConfig,
+  { clock, entropy, logger }: Pick<Ambient, "clock" | "entropy" | "logger">,
+): RegistryStore {
+  const { redis, data, restored, redisTimeoutMs } = config;
+  if (redis === undefined) {
+    return new EmbeddedStore({ entropy, logger: logger.child({ part: "store" }) }, { dataDirectory: data, restored });
+  }
+  return new RedisStore({ clock, logger: logger.child({ part: "redis" }) }, { url: redis, timeoutMs: redisTimeoutMs });
 }
 
 export function keyFileOf({ key, data }: RegistryConfig): string {
@@ -54,10 +60,13 @@ export function keyFileOf({ key, data }: RegistryConfig): string {
 }
 
 export function assemble(config: RegistryConfig, store: RegistryStore, ambient: Ambient): RegistryGraph {
-  const { clock, crashPoints } = ambient;
+  const { clock, entropy, crashPoints } = ambient;
   const logger = (name: string) => ambient.logger.child({ part: name });
   const metrics = createRegistryMetrics(ambient.metrics);
-  const keeper = new MarkKeeper({ store, clock, logger: logger("mark") }, { keyFile: keyFileOf(config) });
+  const keeper = new MarkKeeper(
+    { store, clock, entropy, metrics, logger: logger("mark") },
+    { keyFile: keyFileOf(config), quarantineMs: config.quarantineMs ?? longestLeaseMs(config) },
+  );
   const directory = new Directory({ store, keeper, clock }, config);
   const offers = new Offers(
     { store, keeper, directory, clock, metrics, logger: logger("offers") },
@@ -106,7 +115,8 @@ export function loops({ store, keeper, watch, offers }: RegistryGraph): readonly
 export function compose(context: ServiceContext<RegistryOptions, RegistryCrashPoint>): readonly Part[] {
   const { options, logger, clock, metrics, crashPoints, readiness, grpc } = context;
   const config: ValuesOf<RegistryOptions> = options;
-  const graph = assemble(config, createStore(config, logger), { clock, logger, metrics, crashPoints });
+  const ambient = { clock, entropy: systemEntropy, logger, metrics, crashPoints };
+  const graph = assemble(config, createStore(config, ambient), ambient);
   readiness.add("store", () => graph.store.trouble());
   readiness.add("mark", () => graph.keeper.trouble());
   const server = new GrpcServer({ services: graph.services, ...grpc.parts }, grpc.rules);

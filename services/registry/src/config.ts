@@ -39,6 +39,15 @@ export const registryOptions = {
     max: 600_000,
     help: "How much longer than that a session is left open when it is silent.",
   }),
+  quarantineMs: option.duration({
+    optional: true,
+    min: 400,
+    max: 86_400_000,
+    help: "How long a store that may have forgotten is watched before everything is served again; --lease-duration + --lease-grace when it is not given.",
+  }),
+  restored: option.flag({
+    help: "The embedded store was restored from a backup or a snapshot: begin with a quarantine. For one start.",
+  }),
   renewEveryMs: option.duration({ fallback: 3_000, min: 50, max: 300_000, help: "How often hosts renew." }),
   lookEveryMs: option.duration({
     fallback: 500,
@@ -81,6 +90,11 @@ export const registryOptions = {
 export type RegistryOptions = typeof registryOptions;
 export type RegistryConfig = ValuesOf<RegistryOptions>;
 
+/** A silent session is closed this long after its last renewal. */
+export function longestLeaseMs(lease: { readonly leaseDurationMs: number; readonly leaseGraceMs: number }): number {
+  return lease.leaseDurationMs + lease.leaseGraceMs;
+}
+
 /** What must hold between options; the shared ones are checked elsewhere. */
 export const registryRelations: readonly Relation<RegistryOptions>[] = [
   {
@@ -93,6 +107,17 @@ export const registryRelations: readonly Relation<RegistryOptions>[] = [
     of: ["leaseDurationMs", "lookEveryMs"],
     holds: ({ leaseDurationMs, lookEveryMs }) => lookEveryMs * 2 <= leaseDurationMs,
     otherwise: "--look-every must be at most half of --lease-duration",
+  },
+  {
+    of: ["leaseDurationMs", "leaseGraceMs", "quarantineMs"],
+    // Whoever does not bring back what it runs must have stopped when the quarantine ends (GA-6).
+    holds: ({ quarantineMs, ...lease }) => quarantineMs === undefined || quarantineMs >= longestLeaseMs(lease),
+    otherwise: "--quarantine must be at least --lease-duration + --lease-grace",
+  },
+  {
+    of: ["restored", "redis"],
+    holds: ({ restored, redis }) => !restored || redis === undefined,
+    otherwise: "--restored is for the embedded store; a Redis that was restored shows that by itself",
   },
   {
     of: ["store", "redis"],

@@ -22,6 +22,27 @@ export function createRegistryMetrics(register: Registry) {
       help: "Changes that were decided anew because the record had moved on",
       registers,
     }),
+    storeLosses: new Counter({
+      name: "registry_store_losses_total",
+      help: "Times that this registry took the store for one that may have forgotten, by reason",
+      labelNames: ["because"] as const,
+      registers,
+    }),
+    quarantine: new Gauge({
+      name: "registry_quarantine",
+      help: "1 while only session commands are served, or nothing, for the sake of the store's mark",
+      registers,
+    }),
+    quarantineRemaining: new Gauge({
+      name: "registry_quarantine_remaining_seconds",
+      help: "How long this registry has yet to watch the quarantine before it may end it",
+      registers,
+    }),
+    markCounter: new Gauge({
+      name: "registry_mark_counter",
+      help: "Counter of the store's mark: 0 until it forgets",
+      registers,
+    }),
     openSessions: new Gauge({ name: "registry_open_sessions", help: "Sessions that are not closed", registers }),
     sessionsOpened: new Counter({ name: "registry_sessions_opened_total", help: "Sessions opened", registers }),
     sessionsClosed: new Counter({

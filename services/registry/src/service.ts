@@ -1,3 +1,4 @@
+import { systemEntropy } from "@godwit/common/clock";
 import { defineService, type ServiceDefinition } from "@godwit/service";
 import { REGISTRY_CRASH_POINTS, type RegistryCrashPoint } from "./authority/crash-points.ts";
 import { compose, createStore, keyFileOf } from "./compose.ts";
@@ -15,11 +16,11 @@ export const registryDefinition: ServiceDefinition<RegistryOptions, RegistryCras
   commands: {
     init: {
       summary: "makes the signing key and the store's first mark, and refuses when there are some.",
-      run: async ({ options, logger, print }) => {
-        const store = createStore(options, logger);
+      run: async ({ options, clock, logger, print }) => {
+        const store = createStore(options, { clock, entropy: systemEntropy, logger });
         await store.start();
         try {
-          const { incarnation, publicKey } = await initialize(store, keyFileOf(options));
+          const { incarnation, publicKey } = await initialize({ store, entropy: systemEntropy }, keyFileOf(options));
           print(`key ${keyFileOf(options)}`);
           print(`public key ${Buffer.from(publicKey).toString("hex")}`);
           print(`store ${store.where}, incarnation ${incarnation}`);

@@ -3,19 +3,36 @@
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import { systemClock } from "@godwit/common/clock";
+import { systemClock, systemEntropy } from "@godwit/common/clock";
 import { signerFromSeed } from "@godwit/lineage";
 import { Redis } from "ioredis";
+import { Registry as MetricsRegistry } from "prom-client";
 import { describe, expect, test } from "vitest";
 import { initialize } from "../src/mark/initialize.ts";
 import { findKey, foundKey, settleKey } from "../src/mark/key-file.ts";
-import { newMark } from "../src/mark/mark.ts";
+import { type Mark, newMark, readMark, signMark, statementIn } from "../src/mark/mark.ts";
 import { MarkKeeper } from "../src/mark/mark-keeper.ts";
-import { expectRefused, incarnationOf, TestHost } from "./fixtures/host.ts";
+import { createRegistryMetrics } from "../src/metrics.ts";
+import { incarnationOf, TestHost } from "./fixtures/host.ts";
 import { TestRegistry } from "./fixtures/registry.ts";
 import { type Ground, layGround, silent, storeKinds } from "./fixtures/stores.ts";
 
 const keyFileOf = (ground: Ground) => join(ground.directory, "registry.key");
+
+async function markOf({ graph }: TestRegistry): Promise<Mark> {
+  const { mark } = await graph.store.readMark();
+  const { signer } = await graph.keeper.underAny(async (standing) => standing);
+  const read = mark && readMark(mark, signer.publicKey);
+  if (read === undefined) throw new Error("there is no mark");
+  return read;
+}
+
+/** Signed with the key of the registry. */
+async function markLike(ground: Ground, registry: TestRegistry, changes: Partial<Mark>): Promise<Uint8Array> {
+  const key = await findKey(keyFileOf(ground));
+  if (key === undefined) throw new Error("no key");
+  return signMark({ ...(await markOf(registry)), ...changes }, key.signer).bytes;
+}
 
 /** Writes the mark behind the registry's back; undefined removes it. */
 async function setMark(ground: Ground, mark: Uint8Array | undefined): Promise<void> {
@@ -65,70 +82,79 @@ describe.each(storeKinds)("the mark on the %s store", (kind) => {
     expect((await again.authority.getAgent({ agentId: held.agentId })).record).toEqual(held.record);
   });
 
-  test("§2: a key without a mark is a store that forgot: nothing is served, and it says what to do", async () => {
+  test("§2, GA-6: a key without a mark is a store that forgot: a new mark in quarantine, and only session commands are served", async () => {
     await using ground = await layGround(kind);
     const registry = await TestRegistry.start(ground);
     const host = await TestHost.open(registry);
     const held = await host.acquire(registry);
     await using after = await behindItsBack(ground, undefined, registry);
 
-    const command = host.command(held.agentId, 1n);
-    const answer = await after.authority.revertHandoff({ command });
-    expectRefused(answer, "QUARANTINE");
-    expect(answer.message).toContain("Bring the former store back");
+    await expect(host.renew(after)).rejects.toMatchObject({ code: "STALE_INCARNATION" });
     const calls: (() => Promise<unknown>)[] = [
-      () => host.renew(after),
-      () => TestHost.open(after),
-      () => after.sessions.closeSession(host.named),
       () => after.authority.getAgent({ agentId: held.agentId }),
       () => after.authority.listAgents({}),
-      () => after.authority.announce(host.named),
       () => after.directory.selectCandidates({}),
       () => after.directory.listHosts({}),
     ];
-    for (const call of calls) await expect(call()).rejects.toMatchObject({ code: "QUARANTINE" });
-    const { results } = await after.authority.reportHeads({ ...host.named, reports: [] });
-    expect(results).toEqual([]);
-    expect(after.graph.keeper.trouble()).toContain(keyFileOf(ground));
+    for (const call of calls) {
+      await expect(call()).rejects.toMatchObject({ code: "QUARANTINE", message: expect.stringContaining("by itself") });
+    }
+    const fresh = await TestHost.open(after);
+    expect(await fresh.renew(after)).toBe(1n);
+    await after.sessions.closeSession(fresh.named);
+    expect(after.graph.keeper.trouble()).toContain("it has no mark any more");
+
+    const { mark } = await after.graph.store.readMark();
+    expect(statementIn(mark ?? new Uint8Array())).toMatchObject({ quarantine: true });
+    // At least the wall clock, whole seconds: 2020 is past.
+    expect(statementIn(mark ?? new Uint8Array()).counter).toBeGreaterThan(1_577_836_800n);
   });
 
-  test("GA-6: a mark of another incarnation under the same key is refused while the registry runs", async () => {
+  test("GA-6: a right mark of a newer counter is adopted, whoever wrote it", async () => {
     await using ground = await layGround(kind);
     const registry = await TestRegistry.start(ground);
     const host = await TestHost.open(registry);
-    const key = await findKey(keyFileOf(ground));
-    if (key === undefined) throw new Error("no key");
-    const other = newMark("elsewhere", key.signer);
-    await using after = await behindItsBack(ground, other.bytes, registry);
-    if (kind === "embedded") {
-      // It was restarted with that mark: sessions of the former incarnation are not known to this one.
-      await expect(host.renew(after)).rejects.toMatchObject({ code: "STALE_INCARNATION" });
-      return;
-    }
-    await expect(host.renew(after)).rejects.toMatchObject({ code: "QUARANTINE" });
-    expect(after.graph.keeper.trouble()).toContain(other.incarnation);
+    const newer = await markLike(ground, registry, { incarnation: "i-newer", counter: 7n });
+    await using after = await behindItsBack(ground, newer, registry);
+    await expect(host.renew(after)).rejects.toMatchObject({
+      code: "STALE_INCARNATION",
+      detail: { current: "i-newer" },
+    });
+    expect(after.graph.keeper.trouble()).toBeUndefined();
+    const again = await TestHost.open(after);
+    expect(await again.renew(after)).toBe(1n);
   });
 
   test("GA-6: a mark of another key is refused", async () => {
     await using ground = await layGround(kind);
     const registry = await TestRegistry.start(ground);
     const host = await TestHost.open(registry);
-    const foreign = newMark("elsewhere", signerFromSeed(new Uint8Array(32).fill(9)));
+    const foreign = newMark(
+      { incarnation: "elsewhere", storeIdentity: (await registry.graph.store.readMark()).identity },
+      signerFromSeed(new Uint8Array(32).fill(9)),
+    );
     await using after = await behindItsBack(ground, foreign.bytes, registry);
     await expect(host.renew(after)).rejects.toMatchObject({ code: "QUARANTINE" });
     expect(after.graph.keeper.trouble()).toContain("not signed by the key");
+    expect((await after.graph.store.readMark()).mark).toEqual(foreign.bytes);
   });
 
-  test("GA-6: the very mark that was adopted ends the trouble when it comes back", async () => {
+  test("GA-6: a mark that is not above those that were seen is replaced by a higher one in quarantine", async () => {
     await using ground = await layGround(kind);
     const registry = await TestRegistry.start(ground);
     const host = await TestHost.open(registry);
-    const mark = await registry.graph.store.readMark();
+    const first = await markOf(registry);
     const without = await behindItsBack(ground, undefined, registry);
-    await expect(host.renew(without)).rejects.toMatchObject({ code: "QUARANTINE" });
-    await using after = await behindItsBack(ground, mark, without);
-    await expect.poll(() => after.graph.keeper.trouble()).toBeUndefined();
-    expect(await host.renew(after)).toBe(1n);
+    await expect(host.renew(without)).rejects.toMatchObject({ code: "STALE_INCARNATION" });
+    const second = await markOf(without);
+    await using after = await behindItsBack(ground, first.bytes, without);
+    // An embedded registry was started again: it learns from a host what was seen.
+    const witness = new TestHost();
+    await witness.open(after, undefined, second.signed);
+    const third = await markOf(after);
+    expect(third.quarantine).toBe(true);
+    expect(third.counter).toBeGreaterThan(second.counter);
+    expect(witness.incarnation).toBe(third.incarnation);
   });
 
   test("§2: a store with a mark and no key at hand is not served, and no key is made", async () => {
@@ -162,9 +188,13 @@ describe.each(storeKinds)("the mark on the %s store", (kind) => {
     const store = ground.store();
     await store.start();
     const keyFile = join(ground.directory, "keys", "the.key");
-    const { incarnation } = await initialize(store, keyFile);
-    await expect(initialize(store, keyFile)).rejects.toMatchObject({ code: "STORE_ALREADY_INITIALIZED" });
-    await expect(initialize(store, join(ground.directory, "other.key"))).rejects.toMatchObject({
+    const { incarnation } = await initialize({ store, entropy: systemEntropy }, keyFile);
+    await expect(initialize({ store, entropy: systemEntropy }, keyFile)).rejects.toMatchObject({
+      code: "STORE_ALREADY_INITIALIZED",
+    });
+    await expect(
+      initialize({ store, entropy: systemEntropy }, join(ground.directory, "other.key")),
+    ).rejects.toMatchObject({
       code: "STORE_ALREADY_INITIALIZED",
       detail: { where: store.where },
     });
@@ -234,13 +264,18 @@ test("§2: a process that served under a mark never founds another one, whatever
   await using ground = await layGround("redis");
   const store = ground.store();
   await store.start();
-  const keeper = new MarkKeeper({ store, clock: systemClock, logger: silent }, { keyFile: keyFileOf(ground) });
+  const metrics = createRegistryMetrics(new MetricsRegistry());
+  const keeper = new MarkKeeper(
+    { store, clock: systemClock, entropy: systemEntropy, metrics, logger: silent },
+    { keyFile: keyFileOf(ground), quarantineMs: 12_000 },
+  );
   await keeper.check();
   expect(keeper.trouble()).toBeUndefined();
   await rm(keyFileOf(ground));
   await setMark(ground, undefined);
   await keeper.check();
-  expect(keeper.trouble()).toContain("has no mark");
-  expect(await store.readMark()).toBeUndefined();
+  expect(keeper.trouble()).toContain("quarantine ends by itself");
+  const { mark } = await store.readMark();
+  expect(statementIn(mark ?? new Uint8Array())).toMatchObject({ quarantine: true });
   await store.stop();
 });

@@ -1,6 +1,7 @@
 // The closing of silent sessions, look by look, on both stores. Time moves only as the test says.
 
 import { randomUUID } from "node:crypto";
+import { systemEntropy } from "@godwit/common/clock";
 import type { SessionId } from "@godwit/common/lease";
 import { FakeClock } from "@godwit/testing";
 import { Registry as MetricsRegistry } from "prom-client";
@@ -18,10 +19,13 @@ const rules = { durationMs: 10_000, graceMs: 2_000, renewEveryMs: 3_000 };
 async function replica(ground: Ground, clock = new FakeClock()) {
   const store = ground.store();
   await store.start();
-  const keeper = new MarkKeeper({ store, clock, logger: silent }, { keyFile: `${ground.directory}/registry.key` });
+  const metrics = createRegistryMetrics(new MetricsRegistry());
+  const keeper = new MarkKeeper(
+    { store, clock, entropy: systemEntropy, metrics, logger: silent },
+    { keyFile: `${ground.directory}/registry.key`, quarantineMs: 12_000 },
+  );
   await keeper.check();
   const closed: SessionId[] = [];
-  const metrics = createRegistryMetrics(new MetricsRegistry());
   const watch = new SessionWatch(
     { store, keeper, clock, metrics, logger: silent, onClosed: (session) => closed.push(session) },
     { lookEveryMs },
@@ -163,7 +167,7 @@ describe.each(storeKinds)("the watch over sessions on the %s store", (kind) => {
     await using registry = await world(kind);
     const session = await registry.open();
     await registry.looks(1);
-    const mark = await registry.store.readMark();
+    const { mark } = await registry.store.readMark();
     const closing = { session, generation: undefined, caller: undefined };
     await registry.store.closeSession(mark ?? new Uint8Array(), closing);
     await registry.looks(1);

@@ -4,6 +4,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 import type { CheckpointRef, SessionId } from "@godwit/common/lease";
 import { hostIdOf, signerFromSeed } from "@godwit/lineage";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { newMark, signMark, statementIn } from "../src/mark/mark.ts";
 import type { Placement } from "../src/store/placement.ts";
 import {
   MAX_HISTORY,
@@ -20,6 +21,7 @@ const rules = { durationMs: 10_000, graceMs: 2_000, renewEveryMs: 3_000 };
 const secretDigest = new Uint8Array(32).fill(7);
 const nowhere: Placement = { ownerHostId: undefined, offeredWhenClosed: undefined, offeredNow: false };
 
+const signer = signerFromSeed(new Uint8Array(32).fill(3));
 const newHostId = () => hostIdOf(signerFromSeed(new Uint8Array(randomBytes(32))).publicKey);
 const newAgentId = () => randomBytes(32).toString("hex");
 const bytes = (text: string) => new TextEncoder().encode(text);
@@ -39,8 +41,9 @@ export function describeStoreContract(kind: StoreKind): void {
       ground = await layGround(kind);
       store = ground.store();
       await store.start();
-      mark = new Uint8Array([0, 255, 10, ...randomBytes(64)]);
-      expect(await store.createMark(mark)).toBe(true);
+      const { identity } = await store.readMark();
+      mark = newMark({ incarnation, storeIdentity: identity }, signer).bytes;
+      expect(await store.replaceMark(undefined, mark)).toBe(true);
     });
     afterAll(async () => {
       await store.stop();
@@ -97,12 +100,13 @@ export function describeStoreContract(kind: StoreKind): void {
 
     describe("mark", () => {
       test("the mark is made once, whoever tries again", async () => {
-        expect(await store.createMark(bytes("another"))).toBe(false);
-        expect(await store.readMark()).toEqual(mark);
+        const another = signMark({ ...statementIn(mark), counter: 7n }, signer).bytes;
+        expect(await store.replaceMark(undefined, another)).toBe(false);
+        expect((await store.readMark()).mark).toEqual(mark);
       });
 
       test("GA-6: every step names the mark, and does nothing under another one", async () => {
-        const wrong = bytes("wrong");
+        const wrong = signMark({ ...statementIn(mark), counter: 7n }, signer).bytes;
         const session = await opened();
         const agentId = newAgentId();
         const steps: (() => Promise<unknown>)[] = [
@@ -533,7 +537,16 @@ export function describeStoreContract(kind: StoreKind): void {
         await ground.redis?.restart();
         store = ground.store();
         await store.start();
-        expect(await store.readMark()).toEqual(mark);
+        const { identity, mark: found } = await store.readMark();
+        expect(found).toEqual(mark);
+        // A Redis that was started again is another one, whatever it kept; an embedded store that was closed is the same.
+        expect(identity === statementIn(mark).storeIdentity).toBe(kind === "embedded");
+        if (kind === "redis") {
+          await expect(store.readSessions(mark, [session])).rejects.toBeInstanceOf(MarkMismatch);
+          const adopted = signMark({ ...statementIn(mark), storeIdentity: identity }, signer).bytes;
+          expect(await store.replaceMark(mark, adopted)).toBe(true);
+          mark = adopted;
+        }
         expect((await store.readSessions(mark, [session]))[0]).toEqual({ ...stored(session), generation: 1n });
         expect((await read(agentId)).record).toBe("first");
       });

@@ -9,7 +9,7 @@ import { closeSync as closeFd, mkdirSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { Fault, isFault } from "@godwit/common/fault";
-import { SCHEMA, SCHEMA_VERSION } from "./schema.ts";
+import { SCHEMA_VERSION, UPGRADES } from "./schema.ts";
 
 interface Waiting {
   readonly work: () => unknown;
@@ -67,6 +67,7 @@ export class Database {
     }
   }
 
+  /** Writes what still waits, and closes the file. Throws what the file throws. */
   close(): void {
     this.#flush();
     this.#db.close();
@@ -133,7 +134,8 @@ function openFile(directory: string, path: string): DatabaseSync {
     if (version > SCHEMA_VERSION) {
       throw new Fault({ code: "DATA_CORRUPT", path, reason: `its schema ${version} is of a newer Godwit` });
     }
-    if (version === 0) db.exec(`${SCHEMA}; PRAGMA user_version = ${SCHEMA_VERSION}`);
+    for (const upgrade of UPGRADES.slice(version)) db.exec(upgrade);
+    db.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
     db.exec("COMMIT");
     return db;
   } catch (error) {

@@ -1,11 +1,16 @@
 // The store of a registry that is alone: SQLite in its data directory.
 //
-// GA-6  Opened by one process, which has the data directory. Every method compares the mark before anything else.
+// GA-6  Opened by one process, which has the data directory. Every method compares the mark before anything else. The store's
+//       identity is that of its clean close; without one it is new at each open (clean-close.ts).
 // DB-1  Writes are answered when they are on disk.
 
+import type { Entropy } from "@godwit/common/clock";
 import type { CheckpointRef, SessionId, SessionSighting } from "@godwit/common/lease";
 import { type DataDirectory, lockDataDirectory } from "@godwit/service/data-directory";
+import type { Logger } from "pino";
+import { statementIn } from "../mark/mark.ts";
 import { secretsMatch } from "../sessions/secret.ts";
+import { admit, type StoreStep } from "../store/admission.ts";
 import { sameBytes } from "../store/bytes.ts";
 import { checkpointKey, readCheckpointKey } from "../store/checkpoint-key.ts";
 import {
@@ -18,16 +23,21 @@ import {
   MAX_HISTORY,
   MAX_HOLDERS,
   MarkMismatch,
+  type MarkReading,
   type OutcomeReport,
   type Page,
+  type Reassertion,
+  type ReassertOutcome,
   type RecordChange,
   type RegistryStore,
   type Renewal,
   type RenewOutcome,
+  StepRefused,
   type StoredHolder,
   type StoredHost,
   type StoredSession,
 } from "../store/registry-store.ts";
+import { fileMarks, leaveNote, takeNote } from "./clean-close.ts";
 import { Database } from "./database.ts";
 
 interface SessionRow {
@@ -58,20 +68,41 @@ interface HolderRow {
   readonly checkpoint: string;
 }
 
+export interface EmbeddedStoreParts {
+  readonly entropy: Entropy;
+  readonly logger: Logger;
+}
+
+export interface EmbeddedStoreRules {
+  readonly dataDirectory: string;
+  /** The operator's word that the data is from a backup or a snapshot (GA-6). */
+  readonly restored: boolean;
+}
+
 export class EmbeddedStore implements RegistryStore {
   readonly kind = "embedded";
   readonly where: string;
-  #opened: Database | undefined;
+  readonly #parts: EmbeddedStoreParts;
+  readonly #restored: boolean;
+  #opened: { readonly db: Database; readonly identity: string } | undefined;
   #lock: DataDirectory | undefined;
 
-  constructor(dataDirectory: string) {
+  constructor(parts: EmbeddedStoreParts, { dataDirectory, restored }: EmbeddedStoreRules) {
+    this.#parts = parts;
+    this.#restored = restored;
     this.where = dataDirectory;
   }
 
   async start(): Promise<void> {
     this.#lock = lockDataDirectory(this.where, "registry");
     try {
-      this.#opened = new Database(this.where);
+      const db = new Database(this.where);
+      try {
+        this.#opened = { db, identity: this.#identify(db) };
+      } catch (error) {
+        db.close();
+        throw error;
+      }
     } catch (error) {
       this.#lock.unlock();
       throw error;
@@ -79,48 +110,75 @@ export class EmbeddedStore implements RegistryStore {
   }
 
   async stop(): Promise<void> {
-    this.#opened?.close();
+    const opened = this.#opened;
     this.#opened = undefined;
-    this.#lock?.unlock();
-    this.#lock = undefined;
+    try {
+      if (opened !== undefined) await this.#close(opened);
+    } finally {
+      this.#lock?.unlock();
+      this.#lock = undefined;
+    }
+  }
+
+  /** What was closed cleanly last is still the same store; anything else is another one. */
+  #identify(db: Database): string {
+    const note = takeNote(this.where);
+    const file = fileMarks(db.path);
+    const nonce = db.prepare("SELECT nonce FROM closings").get()?.["nonce"];
+    const same = note !== undefined && note.nonce === nonce && note.inode === file.inode && note.bornNs === file.bornNs;
+    if (same && !this.#restored) return note.identity;
+    return `embedded:${this.#parts.entropy.uuid()}`;
+  }
+
+  /** A note is left only when nothing went wrong: without one the next open takes this for a store that may have forgotten. */
+  async #close({ db, identity }: { readonly db: Database; readonly identity: string }): Promise<void> {
+    const { entropy, logger } = this.#parts;
+    const nonce = entropy.uuid();
+    const leave = db.prepare("INSERT INTO closings VALUES (1, ?) ON CONFLICT DO UPDATE SET nonce = excluded.nonce");
+    let wrong: unknown;
+    try {
+      await db.write(() => leave.run(nonce), isRefusal);
+    } catch (error) {
+      wrong = error;
+    }
+    db.close();
+    try {
+      if (wrong !== undefined) throw wrong;
+      leaveNote(this.where, { identity, nonce, ...fileMarks(db.path) });
+    } catch (error) {
+      logger.warn({ err: error }, "no note of a clean close: the next start begins with a quarantine");
+    }
   }
 
   trouble(): string | undefined {
-    return this.#opened === undefined ? "it is not open" : this.#opened.trouble;
+    return this.#opened === undefined ? "it is not open" : this.#db.trouble;
   }
 
-  async readMark(): Promise<Uint8Array | undefined> {
-    return this.#db.read(() => this.#storedMark(), isRefusal);
+  async readMark(): Promise<MarkReading> {
+    return { identity: this.#identity, mark: this.#db.read(() => this.#storedMark(), isRefusal) };
   }
 
-  async createMark(mark: Uint8Array): Promise<boolean> {
-    const insert = this.#db.prepare("INSERT INTO mark (only, bytes) VALUES (1, ?) ON CONFLICT DO NOTHING");
-    return await this.#db.write(() => insert.run(mark).changes === 1, isRefusal);
+  async replaceMark(before: Uint8Array | undefined, after: Uint8Array): Promise<boolean> {
+    if (statementIn(after).storeIdentity !== this.#identity) return false;
+    return await this.#db.write(() => {
+      if (!sameBytes(this.#storedMark(), before)) return false;
+      this.#db
+        .prepare("INSERT INTO mark (only, bytes) VALUES (1, ?) ON CONFLICT DO UPDATE SET bytes = excluded.bytes")
+        .run(after);
+      return true;
+    }, isRefusal);
   }
 
   async openSession(mark: Uint8Array, session: StoredSession, seenAtMs: number): Promise<"opened" | "exists"> {
-    return await this.#write(mark, () => {
-      const { hostId, bootId, incarnation, generation, rules, secretDigest } = session;
-      const { changes } = this.#db
-        .prepare("INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING")
-        .run(
-          hostId,
-          bootId,
-          incarnation,
-          generation,
-          rules.durationMs,
-          rules.graceMs,
-          rules.renewEveryMs,
-          secretDigest,
-        );
-      if (changes === 0) return "exists";
-      this.#see(hostId, seenAtMs);
+    return await this.#write(mark, "openSession", () => {
+      if (!this.#putSession("INSERT OR IGNORE", session)) return "exists";
+      this.#see(session.hostId, seenAtMs);
       return "opened";
     });
   }
 
   async renewSession(mark: Uint8Array, renewal: Renewal): Promise<RenewOutcome> {
-    return await this.#write(mark, () => {
+    return await this.#write(mark, "renewSession", () => {
       const session = this.#session(renewal);
       if (session === undefined || session.incarnation !== renewal.incarnation) return { kind: "unknown" };
       if (session.closed) return { kind: "void" };
@@ -136,8 +194,8 @@ export class EmbeddedStore implements RegistryStore {
   }
 
   async closeSession(mark: Uint8Array, { session: id, generation, caller }: Closing): Promise<CloseOutcome> {
-    return await this.#write(mark, () => {
-      if (caller !== undefined && !this.#isOpen(caller)) return "caller-void";
+    return await this.#write(mark, "closeSession", (now) => {
+      if (caller !== undefined && !this.#isOpen(now, caller)) return "caller-void";
       const session = this.#session(id);
       if (session === undefined) return "unknown";
       if (session.closed) return "closed-before";
@@ -150,18 +208,39 @@ export class EmbeddedStore implements RegistryStore {
     });
   }
 
+  async reassertSession(mark: Uint8Array, reassertion: Reassertion): Promise<ReassertOutcome> {
+    return await this.#write(mark, "reassertSession", () => {
+      const { hostId, bootId, incarnation, secretDigest } = reassertion;
+      const known = this.#session(reassertion);
+      if (known?.closed === true) return { kind: "void" };
+      const recorded = known?.generation ?? 0n;
+      const session: StoredSession = {
+        hostId,
+        bootId,
+        incarnation,
+        generation: (recorded > reassertion.generation ? recorded : reassertion.generation) + 1n,
+        rules: known?.incarnation === incarnation ? known.rules : reassertion.rules, // SL-5
+        closed: false,
+        secretDigest,
+      };
+      this.#putSession("INSERT OR REPLACE", session);
+      this.#see(hostId, reassertion.seenAtMs);
+      return { kind: "reasserted", session };
+    });
+  }
+
   async readSessions(
     mark: Uint8Array,
     sessions: readonly SessionId[],
   ): Promise<readonly (StoredSession | undefined)[]> {
-    return this.#read(mark, () => sessions.map((id) => this.#session(id)));
+    return this.#read(mark, "readSessions", () => sessions.map((id) => this.#session(id)));
   }
 
   async readOpenSessions(mark: Uint8Array): Promise<readonly SessionSighting[]> {
-    return this.#read(mark, () => {
+    return this.#read(mark, "readOpenSessions", (now) => {
       const rows = this.#db
-        .prepare("SELECT * FROM sessions WHERE closed = 0 ORDER BY host, boot")
-        .all() as unknown as readonly SessionRow[];
+        .prepare("SELECT * FROM sessions WHERE incarnation = ? AND closed = 0 ORDER BY host, boot")
+        .all(now) as unknown as readonly SessionRow[];
       return rows.map((row) => ({
         hostId: row.host,
         bootId: row.boot,
@@ -180,20 +259,29 @@ export class EmbeddedStore implements RegistryStore {
       readonly withHolders: boolean;
     },
   ): Promise<AgentsRead> {
-    return this.#read(mark, () => ({
+    return this.#read(mark, "readAgents", (now) => ({
       caller: what.caller && this.#session(what.caller),
       agents: what.agentIds.map((agentId) => ({
         record: this.#record(agentId),
-        holders: what.withHolders ? this.#liveHolders(agentId) : [],
+        holders: what.withHolders ? this.#liveHolders(now, agentId) : [],
       })),
     }));
   }
 
-  async apply(mark: Uint8Array, caller: SessionId, changes: readonly RecordChange[]): Promise<readonly ApplyOutcome[]> {
-    return await this.#write(mark, () => {
-      if (!this.#isOpen(caller)) return changes.map(() => "caller-void" as const);
-      return changes.map((change) => this.#applyOne(change));
-    });
+  async apply(
+    mark: Uint8Array,
+    caller: SessionId | undefined,
+    changes: readonly RecordChange[],
+  ): Promise<readonly ApplyOutcome[]> {
+    return await this.#write(mark, "apply", (now) => this.#applyAll(now, caller, changes));
+  }
+
+  async applyReasserted(
+    mark: Uint8Array,
+    caller: SessionId,
+    changes: readonly RecordChange[],
+  ): Promise<readonly ApplyOutcome[]> {
+    return await this.#write(mark, "applyReasserted", (now) => this.#applyAll(now, caller, changes));
   }
 
   async announce(
@@ -201,13 +289,13 @@ export class EmbeddedStore implements RegistryStore {
     caller: SessionId,
     { held, withdrawn }: Announcement,
   ): Promise<"announced" | "caller-void"> {
-    return await this.#write(mark, () => {
-      if (!this.#isOpen(caller)) return "caller-void";
+    return await this.#write(mark, "announce", (now) => {
+      if (!this.#isOpen(now, caller)) return "caller-void";
       const { hostId, bootId } = caller;
       for (const agentId of withdrawn) {
         this.#db.prepare("DELETE FROM holders WHERE agent = ? AND host = ? AND boot = ?").run(agentId, hostId, bootId);
       }
-      for (const { agentId, checkpoint } of held) this.#hold(agentId, caller, checkpoint);
+      for (const { agentId, checkpoint } of held) this.#hold(now, { agentId, caller, checkpoint });
       return "announced";
     });
   }
@@ -216,7 +304,7 @@ export class EmbeddedStore implements RegistryStore {
     mark: Uint8Array,
     { after = "", limit, prefix = "", ownerHostId }: Page & { readonly prefix?: string; readonly ownerHostId?: string },
   ): Promise<readonly string[]> {
-    return this.#read(mark, () => {
+    return this.#read(mark, "findAgents", () => {
       // Ids are hex, so "g" is above all that begin with the prefix.
       const range = [after, prefix, `${prefix}g`] as const;
       const where = "agent > ? AND agent >= ? AND agent < ?";
@@ -231,7 +319,7 @@ export class EmbeddedStore implements RegistryStore {
   }
 
   async readHistory(mark: Uint8Array, agentId: string): Promise<readonly Uint8Array[]> {
-    return this.#read(mark, () => {
+    return this.#read(mark, "readHistory", () => {
       const rows = this.#db
         .prepare("SELECT entry FROM history WHERE agent = ? ORDER BY revision DESC LIMIT ?")
         .all(agentId, MAX_HISTORY) as unknown as readonly { readonly entry: Uint8Array }[];
@@ -240,7 +328,7 @@ export class EmbeddedStore implements RegistryStore {
   }
 
   async findAgentsToOffer(mark: Uint8Array, { after = "", limit }: Page): Promise<readonly string[]> {
-    return this.#read(mark, () =>
+    return this.#read(mark, "findAgentsToOffer", () =>
       agentIds(
         this.#db
           .prepare("SELECT agent FROM agents WHERE offer = 2 AND agent > ? ORDER BY agent LIMIT ?")
@@ -254,7 +342,7 @@ export class EmbeddedStore implements RegistryStore {
     { hostId, bootId }: SessionId,
     { after = "", limit }: Page,
   ): Promise<readonly string[]> {
-    return this.#read(mark, () =>
+    return this.#read(mark, "findAgentsOfSession", () =>
       agentIds(
         this.#db
           .prepare(
@@ -271,8 +359,8 @@ export class EmbeddedStore implements RegistryStore {
     caller: SessionId,
     { info, seenAtMs }: { readonly info: Uint8Array; readonly seenAtMs: number },
   ): Promise<"stored" | "caller-void"> {
-    return await this.#write(mark, () => {
-      if (!this.#isOpen(caller)) return "caller-void";
+    return await this.#write(mark, "putHost", (now) => {
+      if (!this.#isOpen(now, caller)) return "caller-void";
       this.#db
         .prepare(
           `INSERT INTO hosts VALUES (?, ?, 0, 0, 0, ?)
@@ -284,13 +372,13 @@ export class EmbeddedStore implements RegistryStore {
   }
 
   async readHosts(mark: Uint8Array): Promise<readonly StoredHost[]> {
-    return this.#read(mark, () => {
+    return this.#read(mark, "readHosts", (now) => {
       const rows = this.#db
         .prepare(
-          `SELECT *, EXISTS (SELECT 1 FROM sessions s WHERE s.host = hosts.host AND s.closed = 0) AS live
+          `SELECT *, EXISTS (SELECT 1 FROM sessions s WHERE s.incarnation = ? AND s.host = hosts.host AND s.closed = 0) AS live
            FROM hosts ORDER BY host`,
         )
-        .all() as unknown as readonly HostRow[];
+        .all(now) as unknown as readonly HostRow[];
       return rows.map((row) => ({
         hostId: row.host,
         info: row.info,
@@ -304,7 +392,7 @@ export class EmbeddedStore implements RegistryStore {
   }
 
   async setDraining(mark: Uint8Array, hostId: string, draining: boolean): Promise<"set" | "unknown-host"> {
-    return await this.#write(mark, () => {
+    return await this.#write(mark, "setDraining", () => {
       const update = this.#db.prepare("UPDATE hosts SET draining = ? WHERE host = ?");
       return update.run(draining ? 1 : 0, hostId).changes === 1 ? "set" : "unknown-host";
     });
@@ -315,8 +403,8 @@ export class EmbeddedStore implements RegistryStore {
     caller: SessionId,
     { hostId, failed, atMs, forgetAfterMs }: OutcomeReport,
   ): Promise<CountedOutcome> {
-    return await this.#write(mark, () => {
-      if (!this.#isOpen(caller)) return { kind: "caller-void" };
+    return await this.#write(mark, "countOutcome", (now) => {
+      if (!this.#isOpen(now, caller)) return { kind: "caller-void" };
       const row = this.#db.prepare("SELECT failures, failed_at_ms FROM hosts WHERE host = ?").get(hostId);
       if (row === undefined) return { kind: "unknown-host" };
       const { failures: before, failed_at_ms: lastAtMs } = row as { failures: number; failed_at_ms: number };
@@ -328,27 +416,32 @@ export class EmbeddedStore implements RegistryStore {
     });
   }
 
-  get #db(): Database {
+  get #open(): { readonly db: Database; readonly identity: string } {
     if (this.#opened === undefined) throw new Error("the embedded store is used before its start or after its stop");
     return this.#opened;
   }
 
-  async #write<T>(mark: Uint8Array, work: () => T): Promise<T> {
-    return await this.#db.write(() => {
-      this.#compare(mark);
-      return work();
-    }, isRefusal);
+  get #db(): Database {
+    return this.#open.db;
   }
 
-  #read<T>(mark: Uint8Array, work: () => T): T {
-    return this.#db.read(() => {
-      this.#compare(mark);
-      return work();
-    }, isRefusal);
+  get #identity(): string {
+    return this.#open.identity;
   }
 
-  #compare(mark: Uint8Array): void {
+  /** `work` is given the incarnation of the stored mark. */
+  async #write<T>(mark: Uint8Array, step: StoreStep, work: (incarnation: string) => T): Promise<T> {
+    return await this.#db.write(() => work(this.#compare(mark, step)), isRefusal);
+  }
+
+  #read<T>(mark: Uint8Array, step: StoreStep, work: (incarnation: string) => T): T {
+    return this.#db.read(() => work(this.#compare(mark, step)), isRefusal);
+  }
+
+  #compare(mark: Uint8Array, step: StoreStep): string {
+    admit(step, mark, this.#identity);
     if (!sameBytes(this.#storedMark(), mark)) throw new MarkMismatch();
+    return statementIn(mark).incarnation;
   }
 
   #storedMark(): Uint8Array | undefined {
@@ -361,9 +454,22 @@ export class EmbeddedStore implements RegistryStore {
     return row && sessionOf(row as unknown as SessionRow);
   }
 
-  #isOpen({ hostId, bootId }: SessionId): boolean {
-    const row = this.#db.prepare("SELECT closed FROM sessions WHERE host = ? AND boot = ?").get(hostId, bootId);
-    return row?.["closed"] === 0;
+  /** Whether a row was written. */
+  #putSession(insert: "INSERT OR IGNORE" | "INSERT OR REPLACE", session: StoredSession): boolean {
+    const { hostId, bootId, incarnation, generation, rules, secretDigest } = session;
+    const { durationMs, graceMs, renewEveryMs } = rules;
+    const { changes } = this.#db
+      .prepare(`${insert} INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)`)
+      .run(hostId, bootId, incarnation, generation, durationMs, graceMs, renewEveryMs, secretDigest);
+    return changes > 0;
+  }
+
+  /** Not closed, and known to the present incarnation. */
+  #isOpen(now: string, { hostId, bootId }: SessionId): boolean {
+    const row = this.#db
+      .prepare("SELECT 1 FROM sessions WHERE incarnation = ? AND host = ? AND boot = ? AND closed = 0")
+      .get(now, hostId, bootId);
+    return row !== undefined;
   }
 
   #record(agentId: string): Uint8Array | undefined {
@@ -375,12 +481,17 @@ export class EmbeddedStore implements RegistryStore {
     this.#db.prepare("UPDATE hosts SET seen_at_ms = ? WHERE host = ?").run(atMs, hostId);
   }
 
-  #applyOne({ agentId, before, after, placement, history, holdersSeen }: RecordChange): ApplyOutcome {
+  #applyAll(now: string, caller: SessionId | undefined, changes: readonly RecordChange[]): readonly ApplyOutcome[] {
+    if (caller !== undefined && !this.#isOpen(now, caller)) return changes.map(() => "caller-void" as const);
+    return changes.map((change) => this.#applyOne(now, change));
+  }
+
+  #applyOne(now: string, { agentId, before, after, placement, history, holdersSeen }: RecordChange): ApplyOutcome {
     if (!sameBytes(this.#record(agentId), before)) return "record-changed";
-    if (holdersSeen !== undefined && !areAmong(this.#liveHolders(agentId), holdersSeen)) return "holders-changed";
+    if (holdersSeen !== undefined && !areAmong(this.#liveHolders(now, agentId), holdersSeen)) return "holders-changed";
 
     const { ownerHostId, offeredWhenClosed, offeredNow } = placement.after;
-    const offer = offeredNow ? 2 : offeredWhenClosed === undefined ? 0 : this.#isOpen(offeredWhenClosed) ? 1 : 2;
+    const offer = offeredNow ? 2 : offeredWhenClosed === undefined ? 0 : this.#isOpen(now, offeredWhenClosed) ? 1 : 2;
     this.#db
       .prepare(
         "INSERT INTO agents VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET record = excluded.record, owner_host = excluded.owner_host, owner_boot = excluded.owner_boot, offer = excluded.offer",
@@ -399,20 +510,27 @@ export class EmbeddedStore implements RegistryStore {
   }
 
   /** Live and newest first, at most MAX_HOLDERS. */
-  #liveHolders(agentId: string): readonly StoredHolder[] {
+  #liveHolders(now: string, agentId: string): readonly StoredHolder[] {
     const rows = this.#db
       .prepare(
         `SELECT h.host, h.boot, h.checkpoint FROM holders h JOIN sessions s ON s.host = h.host AND s.boot = h.boot
-         WHERE h.agent = ? AND s.closed = 0 ORDER BY h.checkpoint DESC LIMIT ?`,
+         WHERE h.agent = ? AND s.incarnation = ? AND s.closed = 0 ORDER BY h.checkpoint DESC LIMIT ?`,
       )
-      .all(agentId, MAX_HOLDERS) as unknown as readonly HolderRow[];
+      .all(agentId, now, MAX_HOLDERS) as unknown as readonly HolderRow[];
     return rows.map(({ host, boot, checkpoint }) => ({
       session: { hostId: host, bootId: boot },
       checkpoint: readCheckpointKey(checkpoint),
     }));
   }
 
-  #hold(agentId: string, { hostId, bootId }: SessionId, checkpoint: CheckpointRef): void {
+  #hold(
+    now: string,
+    {
+      agentId,
+      caller: { hostId, bootId },
+      checkpoint,
+    }: { readonly agentId: string; readonly caller: SessionId; readonly checkpoint: CheckpointRef },
+  ): void {
     this.#db
       .prepare(
         `INSERT INTO holders VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET checkpoint = excluded.checkpoint
@@ -424,14 +542,14 @@ export class EmbeddedStore implements RegistryStore {
       .prepare(
         `DELETE FROM holders WHERE agent = ?1 AND (host, boot) NOT IN
            (SELECT h.host, h.boot FROM holders h JOIN sessions s ON s.host = h.host AND s.boot = h.boot
-            WHERE h.agent = ?1 AND s.closed = 0 ORDER BY h.checkpoint DESC LIMIT ?2)`,
+            WHERE h.agent = ?1 AND s.incarnation = ?3 AND s.closed = 0 ORDER BY h.checkpoint DESC LIMIT ?2)`,
       )
-      .run(agentId, MAX_HOLDERS);
+      .run(agentId, MAX_HOLDERS, now);
   }
 }
 
 function isRefusal(error: unknown): boolean {
-  return error instanceof MarkMismatch;
+  return error instanceof MarkMismatch || error instanceof StepRefused;
 }
 
 function sessionOf(row: SessionRow): StoredSession {

@@ -1,8 +1,10 @@
 // Tables of the embedded store. `user_version` is the number of the newest schema that a file has been brought to.
 
-export const SCHEMA_VERSION = 1;
+export const SCHEMA_VERSION = 2;
 
-export const SCHEMA = `
+/** What brings a file from one version to the next, the first one from none. */
+export const UPGRADES: readonly string[] = [
+  `
 CREATE TABLE mark (only INTEGER PRIMARY KEY CHECK (only = 1), bytes BLOB NOT NULL) STRICT;
 
 -- Closed sessions stay: void is for ever (SL-2).
@@ -35,4 +37,13 @@ CREATE TABLE hosts (
   host TEXT PRIMARY KEY, info BLOB NOT NULL, draining INTEGER NOT NULL, failures INTEGER NOT NULL,
   failed_at_ms INTEGER NOT NULL, seen_at_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-`;
+`,
+  `
+-- The nonce of the newest clean close (clean-close.ts).
+CREATE TABLE closings (only INTEGER PRIMARY KEY CHECK (only = 1), nonce TEXT NOT NULL) STRICT;
+
+-- Open is what the mark's incarnation knows and is not closed.
+DROP INDEX open_sessions;
+CREATE INDEX open_sessions ON sessions (incarnation, host, boot) WHERE closed = 0;
+`,
+];

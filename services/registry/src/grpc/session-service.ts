@@ -17,11 +17,12 @@ export function sessionService(sessions: Sessions): ServedService {
       return { secret, generation, rules, mark: toProtoSigned(mark.signed) };
     },
 
-    async renewSession({ caller, incarnation, generation }) {
+    async renewSession({ caller, incarnation, generation, markSeen }) {
       const renewed = await sessions.renew({
         caller: readCaller(caller),
         incarnation: readIncarnation(incarnation),
         generation,
+        markSeen: markSeen && readSigned(markSeen, "mark_seen"),
       });
       return { generation: renewed.generation, rules: renewed.rules, mark: toProtoSigned(renewed.mark.signed) };
     },

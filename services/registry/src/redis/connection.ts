@@ -1,20 +1,40 @@
 // The connection to Redis: it comes and goes, and says why.
 //
-// GA-6  The library queues nothing while it is down and sends nothing again by itself. A command that is not answered in
-//       time has an unknown outcome, and says so (STORE_UNAVAILABLE).
-// A connection that answers nothing for a while is dropped and made anew: it may be half open.
+// GA-6  A client of the library is one connection: it never reconnects, queues nothing and sends nothing again by itself. So a
+//       command that was begun on one connection cannot end up on the next, not even one that the library splits in two (a
+//       script that the server does not know). The next connection is another client, and the first thing on it is the
+//       question which server this is. Every command is admitted by that answer before it is sent.
+// A command that is not answered in time has an unknown outcome, and says so (STORE_UNAVAILABLE). A connection that answers
+// nothing for a while is dropped and made anew: it may be half open.
 
+import type { Clock } from "@godwit/common/clock";
 import { Fault, isFault } from "@godwit/common/fault";
 import { type ChainableCommander, Redis } from "ioredis";
 import type { Logger } from "pino";
-import { MarkMismatch } from "../store/registry-store.ts";
+import { MarkMismatch, StepRefused } from "../store/registry-store.ts";
+import { readServerInfo } from "./identity.ts";
 import { defineScripts } from "./scripts.ts";
+
+export interface RedisConnectionParts {
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
 
 export interface RedisConnectionRules {
   readonly url: string;
   /** Of connecting, and of each command. */
   readonly timeoutMs: number;
 }
+
+/** A connection whose server is known. */
+interface Link {
+  readonly redis: Redis;
+  /** Of the server, as it last said on this connection. */
+  identity: string;
+}
+
+/** Throws, before anything is sent, when a step is not for the server with this identity. */
+export type Admission = (liveIdentity: string) => void;
 
 const MAX_RECONNECT_DELAY_MS = 1_000;
 const FIRST_RECONNECT_DELAY_MS = 25;
@@ -23,30 +43,18 @@ const UNANSWERED_UNTIL_DROPPED = 3;
 
 export class RedisConnection {
   readonly where: string;
-  readonly #redis: Redis;
+  readonly #parts: RedisConnectionParts;
   readonly #rules: RedisConnectionRules;
-  readonly #logger: Logger;
+  #running = new AbortController();
+  #connecting: Promise<void> = Promise.resolve();
+  #link: Link | undefined;
   #trouble: string | undefined = "no connection yet";
   #unanswered = 0;
 
-  constructor(rules: RedisConnectionRules, logger: Logger) {
+  constructor(parts: RedisConnectionParts, rules: RedisConnectionRules) {
+    this.#parts = parts;
     this.#rules = rules;
-    this.#logger = logger;
     this.where = withoutCredentials(rules.url);
-    this.#redis = new Redis(rules.url, {
-      lazyConnect: true,
-      enableOfflineQueue: false,
-      autoResendUnfulfilledCommands: false,
-      maxRetriesPerRequest: null,
-      commandTimeout: rules.timeoutMs,
-      connectTimeout: rules.timeoutMs,
-      keepAlive: 10_000,
-      retryStrategy: (times) => Math.min(FIRST_RECONNECT_DELAY_MS * 2 ** Math.min(times, 8), MAX_RECONNECT_DELAY_MS),
-    });
-    defineScripts(this.#redis);
-    this.#redis.on("ready", () => this.#connected());
-    this.#redis.on("error", (error: Error) => this.#failed(this.#redacted(error)));
-    this.#redis.on("close", () => this.#failed("the connection is closed"));
   }
 
   /** Why it cannot be used; undefined when it can. */
@@ -54,29 +62,32 @@ export class RedisConnection {
     return this.#trouble;
   }
 
-  /** Waits for the first connection, but no longer than a command may take; goes on trying afterwards. */
+  /** Waits for the first try to connect, but no longer than a command may take; goes on trying afterwards. */
   async start(): Promise<void> {
-    await this.#redis.connect().catch(() => {}); // the reason is in `trouble`
+    this.#running = new AbortController();
+    const { promise: tried, resolve } = Promise.withResolvers<void>();
+    this.#connecting = this.#stayConnected(this.#running.signal, resolve);
+    const { clock } = this.#parts;
+    await Promise.race([tried, clock.sleep(this.#rules.timeoutMs, this.#running.signal).catch(() => {})]);
   }
 
   async stop(): Promise<void> {
-    this.#redis.disconnect(false);
+    this.#running.abort();
+    this.#link?.redis.disconnect(false);
+    await this.#connecting;
   }
 
-  /** Throws Fault STORE_UNAVAILABLE for whatever goes wrong on the way to Redis or in it. */
-  async run<T>(work: (redis: Redis) => Promise<T>): Promise<T> {
-    try {
-      const result = await work(this.#redis);
-      this.#answered();
-      return result;
-    } catch (error) {
-      throw this.#fault(error);
-    }
+  /** Throws what the admission throws, and Fault STORE_UNAVAILABLE for whatever goes wrong on the way to Redis or in it. */
+  async run<T>(admission: Admission, work: (redis: Redis) => Promise<T>): Promise<T> {
+    const link = this.#link;
+    if (link === undefined) throw new Fault({ code: "STORE_UNAVAILABLE", reason: this.#trouble ?? "no connection" });
+    admission(link.identity);
+    return await this.#answer(link, work);
   }
 
   /** The replies of a pipeline, in order; the first error fails it all. */
-  async pipeline(build: (pipeline: ChainableCommander) => void): Promise<readonly unknown[]> {
-    return await this.run(async (redis) => {
+  async pipeline(admission: Admission, build: (pipeline: ChainableCommander) => void): Promise<readonly unknown[]> {
+    return await this.run(admission, async (redis) => {
       const pipeline = redis.pipeline();
       build(pipeline);
       const replies = (await pipeline.exec()) ?? [];
@@ -87,43 +98,124 @@ export class RedisConnection {
     });
   }
 
-  #connected(): void {
-    this.#logger.info({ where: this.where }, "connected to Redis");
-    this.#trouble = undefined;
-    this.#unanswered = 0;
-    this.#redis.info("persistence").then(
-      (info) => {
-        if (info.includes("aof_enabled:0")) {
-          this.#logger.warn("this Redis keeps no append-only file: a restart of it loses every agent");
-        }
-      },
-      () => {}, // the next command says what is wrong
-    );
+  /**
+   * Asks the server again which one it is, and for a value, on one connection: a primary that became a replica and a primary
+   * again is another one, although the connection stayed.
+   */
+  async identify(key: string): Promise<{ readonly identity: string; readonly value: Uint8Array | undefined }> {
+    const link = this.#link;
+    const anyStore = () => {};
+    const [info, replication, value] = await this.pipeline(anyStore, (pipeline) => {
+      pipeline.info("server");
+      pipeline.info("replication");
+      pipeline.getBuffer(key);
+    });
+    const identity = this.#check(`${String(info)}\n${String(replication)}`);
+    if (link !== undefined) link.identity = identity;
+    return { identity, value: value instanceof Buffer ? new Uint8Array(value) : undefined };
   }
 
-  #answered(): void {
-    this.#unanswered = 0;
-    if (this.#redis.status === "ready") this.#trouble = undefined;
+  async #stayConnected(signal: AbortSignal, tried: () => void): Promise<void> {
+    const { clock, logger } = this.#parts;
+    for (let failures = 0; !signal.aborted; failures++) {
+      const redis = this.#client();
+      const ended = new Promise<void>((resolve) => redis.once("end", () => resolve()));
+      const drop = () => redis.disconnect(false);
+      signal.addEventListener("abort", drop, { once: true });
+      try {
+        await redis.connect();
+        this.#link = {
+          redis,
+          identity: this.#check(`${await redis.info("server")}\n${await redis.info("replication")}`),
+        };
+        this.#trouble = undefined;
+        this.#unanswered = 0;
+        failures = 0;
+        logger.info({ where: this.where, identity: this.#link.identity }, "connected to Redis");
+        tried();
+        await this.#warnOfLosses(redis);
+        await ended;
+      } catch (error) {
+        this.#failed(error instanceof Error ? this.#redacted(error) : String(error));
+      } finally {
+        this.#link = undefined;
+        signal.removeEventListener("abort", drop);
+        redis.disconnect(false);
+      }
+      this.#failed(CLOSED);
+      tried();
+      const delayMs = Math.min(FIRST_RECONNECT_DELAY_MS * 2 ** Math.min(failures, 8), MAX_RECONNECT_DELAY_MS);
+      await clock.sleep(delayMs, signal).catch(() => {});
+    }
+  }
+
+  #client(): Redis {
+    const redis = new Redis(this.#rules.url, {
+      lazyConnect: true,
+      enableOfflineQueue: false,
+      autoResendUnfulfilledCommands: false,
+      maxRetriesPerRequest: null,
+      commandTimeout: this.#rules.timeoutMs,
+      connectTimeout: this.#rules.timeoutMs,
+      keepAlive: 10_000,
+      retryStrategy: () => null, // another connection is another client
+      reconnectOnError: () => false,
+    });
+    defineScripts(redis);
+    redis.on("error", (error: Error) => this.#failed(this.#redacted(error)));
+    return redis;
+  }
+
+  /** The identity of a primary. Throws for a replica: what is written there is lost, and what is read there is old. */
+  #check(info: string): string {
+    const { identity, role } = readServerInfo(info);
+    if (role !== "master") {
+      this.#link?.redis.disconnect(false);
+      throw new Error(`${this.where} is a replica: give the registry the address of the primary`);
+    }
+    return identity;
+  }
+
+  async #warnOfLosses(redis: Redis): Promise<void> {
+    try {
+      if (!(await redis.info("persistence")).includes("aof_enabled:0")) return;
+      this.#parts.logger.warn("this Redis keeps no append-only file: a restart of it loses every agent");
+    } catch {
+      // the next command says what is wrong
+    }
+  }
+
+  async #answer<T>(link: Link, work: (redis: Redis) => Promise<T>): Promise<T> {
+    try {
+      const result = await work(link.redis);
+      this.#unanswered = 0;
+      if (this.#link === link) this.#trouble = undefined;
+      return result;
+    } catch (error) {
+      throw this.#fault(link, error);
+    }
   }
 
   #failed(reason: string): void {
     // The close that follows an error says less than the error.
-    if (reason === "the connection is closed" && this.#trouble !== undefined) return;
-    if (this.#trouble !== reason) this.#logger.warn({ where: this.where, reason }, "Redis cannot be used");
+    if ((reason === CLOSED || reason === CLOSED_BY_LIBRARY) && this.#trouble !== undefined) return;
+    if (this.#trouble !== reason) this.#parts.logger.warn({ where: this.where, reason }, "Redis cannot be used");
     this.#trouble = reason;
   }
 
-  #fault(error: unknown): unknown {
-    if (isFault(error) || error instanceof MarkMismatch || !(error instanceof Error)) return error;
+  #fault(link: Link, error: unknown): unknown {
+    if (isFault(error) || error instanceof MarkMismatch || error instanceof StepRefused || !(error instanceof Error)) {
+      return error;
+    }
     const timedOut = error.message === "Command timed out";
     const reason = timedOut
       ? `${this.where} did not answer within ${this.#rules.timeoutMs} ms`
       : (this.#trouble ?? this.#redacted(error));
-    if (timedOut) {
+    if (timedOut && this.#link === link) {
       this.#failed(reason);
       if (++this.#unanswered >= UNANSWERED_UNTIL_DROPPED) {
         this.#unanswered = 0;
-        this.#redis.disconnect(true);
+        link.redis.disconnect(false);
       }
     }
     return new Fault({ code: "STORE_UNAVAILABLE", reason }, { cause: error });
@@ -136,6 +228,9 @@ export class RedisConnection {
       .reduce((text, secret) => text.replaceAll(secret, "***"), message || "no connection");
   }
 }
+
+const CLOSED = "the connection is closed";
+const CLOSED_BY_LIBRARY = "Connection is closed.";
 
 function withoutCredentials(url: string): string {
   const { protocol, host, pathname } = new URL(url);

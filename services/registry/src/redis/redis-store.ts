@@ -4,8 +4,9 @@
 // one round trip. Nothing here decides: outcomes are the scripts' names.
 
 import type { LeaseRules, SessionId, SessionSighting } from "@godwit/common/lease";
-import type { Redis } from "ioredis";
-import type { Logger } from "pino";
+import type { ChainableCommander, Redis } from "ioredis";
+import { statementIn } from "../mark/mark.ts";
+import { admit, beginsIncarnation, type StoreStep } from "../store/admission.ts";
 import { sameBytes } from "../store/bytes.ts";
 import { checkpointKey, readCheckpointKey } from "../store/checkpoint-key.ts";
 import {
@@ -18,8 +19,11 @@ import {
   MAX_HISTORY,
   MAX_HOLDERS,
   MarkMismatch,
+  type MarkReading,
   type OutcomeReport,
   type Page,
+  type Reassertion,
+  type ReassertOutcome,
   type RecordChange,
   type RegistryStore,
   type Renewal,
@@ -28,9 +32,12 @@ import {
   type StoredHost,
   type StoredSession,
 } from "../store/registry-store.ts";
-import { RedisConnection, type RedisConnectionRules } from "./connection.ts";
+import { RedisConnection, type RedisConnectionParts, type RedisConnectionRules } from "./connection.ts";
 import { keys, listings, readSessionField, sessionField } from "./keys.ts";
 import { asBuffer, readReply, type ScriptName, scriptCall, scriptsOf } from "./scripts.ts";
+
+/** Redis serves nobody else meanwhile: a few milliseconds. */
+const CHANGES_IN_A_STEP = 256;
 
 const SESSION_FIELDS = ["incarnation", "generation", "duration", "grace", "renew", "closed", "secret"] as const;
 
@@ -38,8 +45,8 @@ export class RedisStore implements RegistryStore {
   readonly kind = "redis";
   readonly #connection: RedisConnection;
 
-  constructor(rules: RedisConnectionRules, logger: Logger) {
-    this.#connection = new RedisConnection(rules, logger);
+  constructor(parts: RedisConnectionParts, rules: RedisConnectionRules) {
+    this.#connection = new RedisConnection(parts, rules);
   }
 
   get where(): string {
@@ -58,18 +65,32 @@ export class RedisStore implements RegistryStore {
     return this.#connection.trouble;
   }
 
-  async readMark(): Promise<Uint8Array | undefined> {
-    const mark = await this.#connection.run((redis) => redis.getBuffer(keys.mark));
-    return mark === null ? undefined : new Uint8Array(mark);
+  async readMark(): Promise<MarkReading> {
+    const { identity, value } = await this.#connection.identify(keys.mark);
+    return { identity, mark: value };
   }
 
-  async createMark(mark: Uint8Array): Promise<boolean> {
-    return (await this.#connection.run((redis) => redis.setnx(keys.mark, asBuffer(mark)))) === 1;
+  async replaceMark(before: Uint8Array | undefined, after: Uint8Array): Promise<boolean> {
+    const { storeIdentity } = statementIn(after);
+    const sameStore = (liveIdentity: string) => {
+      if (liveIdentity !== storeIdentity) throw new MarkMismatch();
+    };
+    const forget = beginsIncarnation(before, after) ? "forget" : "";
+    const call = scriptCall([keys.mark, keys.openSessions], [before ?? "", after, forget]);
+    try {
+      const reply = await this.#connection.run(sameStore, (redis) =>
+        scriptsOf<Promise<unknown>>(redis).replaceMark(...call),
+      );
+      return named(readReply(reply)[0], { REPLACED: "replaced", CHANGED: "changed" }) === "replaced";
+    } catch (error) {
+      if (error instanceof MarkMismatch) return false;
+      throw error;
+    }
   }
 
   async openSession(mark: Uint8Array, session: StoredSession, seenAtMs: number): Promise<"opened" | "exists"> {
     const { hostId, bootId, incarnation, rules, secretDigest } = session;
-    const [outcome] = await this.#script("openSession", {
+    const [outcome] = await this.#script(mark, "openSession", {
       keys: [keys.mark, keys.session(session), keys.openSessions, keys.hostsSeen],
       args: [
         mark,
@@ -88,7 +109,7 @@ export class RedisStore implements RegistryStore {
 
   async renewSession(mark: Uint8Array, renewal: Renewal): Promise<RenewOutcome> {
     const { hostId, bootId, incarnation, secretDigest, generation, seenAtMs } = renewal;
-    const [outcome, stored = "", duration, grace, renew] = await this.#script("renewSession", {
+    const [outcome, stored = "", duration, grace, renew] = await this.#script(mark, "renewSession", {
       keys: [keys.mark, keys.session(renewal), keys.openSessions, keys.hostsSeen],
       args: [mark, hostId, bootId, incarnation, hex(secretDigest), generation.toString(), seenAtMs],
     });
@@ -100,16 +121,14 @@ export class RedisStore implements RegistryStore {
   }
 
   async closeSession(mark: Uint8Array, { session, generation, caller }: Closing): Promise<CloseOutcome> {
-    const [outcome] = await this.#script("closeSession", {
-      keys: [
-        keys.mark,
-        keys.session(session),
-        keys.openSessions,
-        keys.session(caller ?? session),
-        keys.offerWhenClosed(session),
-        keys.offerNow,
+    const [outcome] = await this.#script(mark, "closeSession", {
+      keys: [keys.mark, keys.session(session), keys.openSessions, keys.offerWhenClosed(session), keys.offerNow],
+      args: [
+        mark,
+        sessionField(session),
+        generation?.toString() ?? "",
+        caller === undefined ? "" : sessionField(caller),
       ],
-      args: [mark, sessionField(session), generation?.toString() ?? "", caller === undefined ? "" : "caller"],
     });
     return named(outcome, {
       CLOSED: "closed",
@@ -120,11 +139,42 @@ export class RedisStore implements RegistryStore {
     });
   }
 
+  async reassertSession(mark: Uint8Array, reassertion: Reassertion): Promise<ReassertOutcome> {
+    const { hostId, bootId, incarnation, generation, rules, secretDigest, seenAtMs } = reassertion;
+    const { durationMs, graceMs, renewEveryMs } = rules;
+    const [outcome, now = "", duration, grace, renew] = await this.#script(mark, "reassertSession", {
+      keys: [keys.mark, keys.session(reassertion), keys.openSessions, keys.hostsSeen],
+      args: [
+        mark,
+        hostId,
+        bootId,
+        incarnation,
+        durationMs,
+        graceMs,
+        renewEveryMs,
+        hex(secretDigest),
+        generation.toString(),
+        seenAtMs,
+      ],
+    });
+    if (named(outcome, { REASSERTED: "reasserted", VOID: "void" }) === "void") return { kind: "void" };
+    const session: StoredSession = {
+      hostId,
+      bootId,
+      incarnation,
+      generation: BigInt(now),
+      rules: rulesOf(duration, grace, renew),
+      closed: false,
+      secretDigest,
+    };
+    return { kind: "reasserted", session };
+  }
+
   async readSessions(
     mark: Uint8Array,
     sessions: readonly SessionId[],
   ): Promise<readonly (StoredSession | undefined)[]> {
-    const [stored, ...replies] = await this.#connection.pipeline((pipeline) => {
+    const [stored, ...replies] = await this.#pipeline(mark, "readSessions", (pipeline) => {
       pipeline.getBuffer(keys.mark);
       for (const session of sessions) pipeline.hmget(keys.session(session), ...SESSION_FIELDS);
     });
@@ -133,7 +183,7 @@ export class RedisStore implements RegistryStore {
   }
 
   async readOpenSessions(mark: Uint8Array): Promise<readonly SessionSighting[]> {
-    const [stored, open] = await this.#connection.pipeline((pipeline) => {
+    const [stored, open] = await this.#pipeline(mark, "readOpenSessions", (pipeline) => {
       pipeline.getBuffer(keys.mark);
       pipeline.hgetall(keys.openSessions);
     });
@@ -161,7 +211,7 @@ export class RedisStore implements RegistryStore {
       readonly withHolders: boolean;
     },
   ): Promise<AgentsRead> {
-    const replies = await this.#connection.pipeline((pipeline) => {
+    const replies = await this.#pipeline(mark, "readAgents", (pipeline) => {
       pipeline.getBuffer(keys.mark);
       if (agentIds.length > 0) pipeline.mgetBuffer(...agentIds.map(keys.agent));
       if (caller !== undefined) pipeline.hmget(keys.session(caller), ...SESSION_FIELDS);
@@ -184,26 +234,20 @@ export class RedisStore implements RegistryStore {
     };
   }
 
-  async apply(mark: Uint8Array, caller: SessionId, changes: readonly RecordChange[]): Promise<readonly ApplyOutcome[]> {
-    const [only, ...others] = changes.map((change) => applyCall(mark, caller, change));
-    if (only === undefined) return [];
-    const replies =
-      others.length === 0
-        ? [await this.#connection.run((redis) => scriptsOf<Promise<unknown>>(redis).applyChange(...only))]
-        : await this.#connection.pipeline((pipeline) => {
-            const scripts = scriptsOf<unknown>(pipeline);
-            for (const call of [only, ...others]) scripts.applyChange(...call);
-          });
-    return replies.map((reply) => {
-      const [outcome] = readReply(reply);
-      if (outcome === "MARK") throw new MarkMismatch();
-      return named(outcome, {
-        APPLIED: "applied",
-        CALLER_VOID: "caller-void",
-        RECORD_CHANGED: "record-changed",
-        HOLDERS_CHANGED: "holders-changed",
-      });
-    });
+  async apply(
+    mark: Uint8Array,
+    caller: SessionId | undefined,
+    changes: readonly RecordChange[],
+  ): Promise<readonly ApplyOutcome[]> {
+    return await this.#apply(mark, "apply", { caller, changes });
+  }
+
+  async applyReasserted(
+    mark: Uint8Array,
+    caller: SessionId,
+    changes: readonly RecordChange[],
+  ): Promise<readonly ApplyOutcome[]> {
+    return await this.#apply(mark, "applyReasserted", { caller, changes });
   }
 
   async announce(
@@ -215,10 +259,10 @@ export class RedisStore implements RegistryStore {
       ...withdrawn.map((agentId) => ({ agentId, checkpoint: "" })),
       ...held.map(({ agentId, checkpoint }) => ({ agentId, checkpoint: checkpointKey(checkpoint) })),
     ];
-    const replies = await this.#connection.pipeline((pipeline) => {
+    const replies = await this.#pipeline(mark, "announce", (pipeline) => {
       const scripts = scriptsOf<unknown>(pipeline);
       for (const { agentId, checkpoint } of items) {
-        const names = [keys.mark, keys.session(caller), keys.holders(agentId), keys.openSessions];
+        const names = [keys.mark, keys.holders(agentId), keys.openSessions];
         scripts.announceHeld(...scriptCall(names, [mark, sessionField(caller), checkpoint, MAX_HOLDERS]));
       }
     });
@@ -234,14 +278,12 @@ export class RedisStore implements RegistryStore {
     mark: Uint8Array,
     { prefix = "", ownerHostId, ...page }: Page & { readonly prefix?: string; readonly ownerHostId?: string },
   ): Promise<readonly string[]> {
-    return await this.#page(mark, ownerHostId === undefined ? keys.agents : keys.agentsOfHost(ownerHostId), {
-      ...page,
-      prefix,
-    });
+    const key = ownerHostId === undefined ? keys.agents : keys.agentsOfHost(ownerHostId);
+    return await this.#page(mark, "findAgents", { ...page, key, prefix });
   }
 
   async readHistory(mark: Uint8Array, agentId: string): Promise<readonly Uint8Array[]> {
-    const [stored, entries] = await this.#connection.pipeline((pipeline) => {
+    const [stored, entries] = await this.#pipeline(mark, "readHistory", (pipeline) => {
       pipeline.getBuffer(keys.mark);
       pipeline.lrangeBuffer(keys.history(agentId), 0, MAX_HISTORY - 1);
     });
@@ -250,11 +292,12 @@ export class RedisStore implements RegistryStore {
   }
 
   async findAgentsToOffer(mark: Uint8Array, page: Page): Promise<readonly string[]> {
-    return await this.#page(mark, keys.offerNow, { ...page, prefix: "" });
+    return await this.#page(mark, "findAgentsToOffer", { ...page, key: keys.offerNow, prefix: "" });
   }
 
   async findAgentsOfSession(mark: Uint8Array, session: SessionId, page: Page): Promise<readonly string[]> {
-    return await this.#page(mark, keys.offerWhenClosed(session), { ...page, prefix: "" });
+    const key = keys.offerWhenClosed(session);
+    return await this.#page(mark, "findAgentsOfSession", { ...page, key, prefix: "" });
   }
 
   async putHost(
@@ -262,15 +305,15 @@ export class RedisStore implements RegistryStore {
     caller: SessionId,
     { info, seenAtMs }: { readonly info: Uint8Array; readonly seenAtMs: number },
   ): Promise<"stored" | "caller-void"> {
-    const [outcome] = await this.#script("putHost", {
-      keys: [keys.mark, keys.session(caller), keys.hosts, keys.hostsSeen],
-      args: [mark, caller.hostId, info, seenAtMs],
+    const [outcome] = await this.#script(mark, "putHost", {
+      keys: [keys.mark, keys.openSessions, keys.hosts, keys.hostsSeen],
+      args: [mark, caller.hostId, info, seenAtMs, sessionField(caller)],
     });
     return named(outcome, { STORED: "stored", CALLER_VOID: "caller-void" });
   }
 
   async readHosts(mark: Uint8Array): Promise<readonly StoredHost[]> {
-    const [stored, infos, draining, failures, seen, open] = await this.#connection.pipeline((pipeline) => {
+    const [stored, infos, draining, failures, seen, open] = await this.#pipeline(mark, "readHosts", (pipeline) => {
       pipeline.getBuffer(keys.mark);
       pipeline.hgetallBuffer(keys.hosts);
       pipeline.smembers(keys.hostsDraining);
@@ -298,7 +341,7 @@ export class RedisStore implements RegistryStore {
   }
 
   async setDraining(mark: Uint8Array, hostId: string, draining: boolean): Promise<"set" | "unknown-host"> {
-    const [outcome] = await this.#script("setDraining", {
+    const [outcome] = await this.#script(mark, "setDraining", {
       keys: [keys.mark, keys.hosts, keys.hostsDraining],
       args: [mark, hostId, draining ? "draining" : ""],
     });
@@ -310,19 +353,20 @@ export class RedisStore implements RegistryStore {
     caller: SessionId,
     { hostId, failed, atMs, forgetAfterMs }: OutcomeReport,
   ): Promise<CountedOutcome> {
-    const [outcome, failures] = await this.#script("countOutcome", {
-      keys: [keys.mark, keys.session(caller), keys.hosts, keys.hostsFailures],
-      args: [mark, hostId, failed ? "failed" : "", atMs, forgetAfterMs],
+    const [outcome, failures] = await this.#script(mark, "countOutcome", {
+      keys: [keys.mark, keys.openSessions, keys.hosts, keys.hostsFailures],
+      args: [mark, hostId, failed ? "failed" : "", atMs, forgetAfterMs, sessionField(caller)],
     });
     if (outcome === "COUNTED") return { kind: "counted", failures: Number(failures) };
     return { kind: named(outcome, { UNKNOWN_HOST: "unknown-host", CALLER_VOID: "caller-void" }) };
   }
 
   async #script(
-    name: ScriptName,
+    mark: Uint8Array,
+    name: ScriptName & StoreStep,
     call: { readonly keys: readonly string[]; readonly args: readonly (string | number | Uint8Array)[] },
   ): Promise<readonly [string, ...string[]]> {
-    const reply = await this.#connection.run((redis: Redis) =>
+    const reply = await this.#connection.run(admission(name, mark), (redis: Redis) =>
       scriptsOf<Promise<unknown>>(redis)[name](...scriptCall(call.keys, call.args)),
     );
     const named = readReply(reply);
@@ -330,13 +374,43 @@ export class RedisStore implements RegistryStore {
     return named;
   }
 
+  async #pipeline(
+    mark: Uint8Array,
+    step: StoreStep,
+    build: (pipeline: ChainableCommander) => void,
+  ): Promise<readonly unknown[]> {
+    return await this.#connection.pipeline(admission(step, mark), build);
+  }
+
+  /** One script for as many changes as Redis may be kept busy with. */
+  async #apply(
+    mark: Uint8Array,
+    step: StoreStep,
+    { caller, changes }: { readonly caller: SessionId | undefined; readonly changes: readonly RecordChange[] },
+  ): Promise<readonly ApplyOutcome[]> {
+    const outcomes: ApplyOutcome[] = [];
+    for (let from = 0; from < changes.length; from += CHANGES_IN_A_STEP) {
+      const some = changes.slice(from, from + CHANGES_IN_A_STEP);
+      const call = applyCall(mark, caller, some);
+      const [first, ...others] = readReply(
+        await this.#connection.run(admission(step, mark), (redis) =>
+          scriptsOf<Promise<unknown>>(redis).applyChanges(...call),
+        ),
+      );
+      if (first === "MARK") throw new MarkMismatch();
+      if (first === "CALLER_VOID") outcomes.push(...some.map(() => "caller-void" as const));
+      else outcomes.push(...[first, ...others].map((outcome) => named(outcome, APPLIED)));
+    }
+    return outcomes;
+  }
+
   async #page(
     mark: Uint8Array,
-    key: string,
-    { after, limit, prefix }: Page & { readonly prefix: string },
+    step: StoreStep,
+    { key, after, limit, prefix }: Page & { readonly key: string; readonly prefix: string },
   ): Promise<readonly string[]> {
     const from = after !== undefined && after >= prefix ? `(${after}` : `[${prefix}`;
-    const [stored, ids] = await this.#connection.pipeline((pipeline) => {
+    const [stored, ids] = await this.#pipeline(mark, step, (pipeline) => {
       pipeline.getBuffer(keys.mark);
       // Ids are hex, so "g" is above all that begin with the prefix.
       pipeline.zrangebylex(key, from, `(${prefix}g`, "LIMIT", 0, limit);
@@ -346,30 +420,33 @@ export class RedisStore implements RegistryStore {
   }
 }
 
-function applyCall(mark: Uint8Array, caller: SessionId, change: RecordChange) {
-  const { agentId, before, after, placement, history, holdersSeen } = change;
-  const lists = listings(before && placement.before, placement.after);
-  return scriptCall(
-    [
-      keys.mark,
-      keys.session(caller),
-      keys.agent(agentId),
-      keys.history(agentId),
-      keys.holders(agentId),
-      keys.openSessions,
-      ...lists.map(({ key }) => key),
-    ],
-    [
-      mark,
+const APPLIED = {
+  APPLIED: "applied",
+  RECORD_CHANGED: "record-changed",
+  HOLDERS_CHANGED: "holders-changed",
+} as const;
+
+function admission(step: StoreStep, mark: Uint8Array): (liveIdentity: string) => void {
+  return (liveIdentity) => admit(step, mark, liveIdentity);
+}
+
+function applyCall(mark: Uint8Array, caller: SessionId | undefined, changes: readonly RecordChange[]) {
+  const names: string[] = [keys.mark, keys.openSessions];
+  const args: (string | number | Uint8Array)[] = [mark, caller === undefined ? "" : sessionField(caller), MAX_HISTORY];
+  for (const { agentId, before, after, placement, history, holdersSeen } of changes) {
+    const lists = listings(before && placement.before, placement.after);
+    names.push(keys.agent(agentId), keys.history(agentId), keys.holders(agentId), ...lists.map(({ key }) => key));
+    args.push(
       agentId,
       before ?? "",
       after,
       history?.entry ?? "",
-      MAX_HISTORY,
       holdersSeen === undefined ? "any" : holdersSeen.map(seenLine).join(""),
+      lists.length,
       ...lists.map(({ change }) => change),
-    ],
-  );
+    );
+  }
+  return scriptCall(names, args);
 }
 
 function seenLine({ session, checkpoint }: StoredHolder): string {

@@ -4,10 +4,12 @@ import { readFileSync } from "node:fs";
 import type { Redis } from "ioredis";
 
 const SCRIPTS = {
+  replaceMark: "replace-mark",
   openSession: "open-session",
   renewSession: "renew-session",
   closeSession: "close-session",
-  applyChange: "apply",
+  reassertSession: "reassert-session",
+  applyChanges: "apply",
   announceHeld: "announce",
   readHolders: "read-holders",
   putHost: "put-host",

@@ -2,11 +2,13 @@
 //
 // SL-2  Silence is what this process has seen itself, look by look, on its monotonic clock (`look` in common/lease). The step
 //       that closes compares the generation with the one that was seen, so a renewal that comes in between saves the session.
+//       With a new incarnation every watch begins anew. Sessions that it does not know have ended only when quarantine is over.
 
 import type { Clock } from "@godwit/common/clock";
 import { isFault } from "@godwit/common/fault";
 import { look, type SessionId, type SessionSighting, type SilenceState } from "@godwit/common/lease";
 import type { Logger } from "pino";
+import type { Mark } from "../mark/mark.ts";
 import type { MarkKeeper } from "../mark/mark-keeper.ts";
 import type { RegistryMetrics } from "../metrics.ts";
 import type { SessionStore } from "../store/registry-store.ts";
@@ -39,17 +41,17 @@ export class SessionWatch {
     this.#rules = rules;
   }
 
-  /** Whether the session was open at the last look. */
+  /** Whether the session was open at the last look, or, in quarantine, may come back. */
   isOpen(session: SessionId): boolean {
     return this.#open.has(nameOf(session));
   }
 
   /** Looks until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
-    const { clock, keeper, logger } = this.#parts;
+    const { clock, logger } = this.#parts;
     while (!signal.aborted) {
       try {
-        if (keeper.trouble() === undefined) await this.lookOnce();
+        await this.lookOnce();
       } catch (error) {
         // While the store cannot be reached nobody is closed, and afterwards the watch begins anew.
         if (isFault(error)) logger.debug({ reason: error.message }, "the sessions could not be looked at");
@@ -62,7 +64,7 @@ export class SessionWatch {
   /** One look, and the closing of whoever has been silent for too long. */
   async lookOnce(): Promise<void> {
     const { store, keeper, clock, logger, metrics } = this.#parts;
-    await keeper.under(async ({ mark }) => {
+    await keeper.watching(async ({ mark }) => {
       const askedAtMs = clock.monotonicMs();
       const sessions = await store.readOpenSessions(mark.bytes);
       const answeredAtMs = clock.monotonicMs();
@@ -72,7 +74,7 @@ export class SessionWatch {
         { maxGapMs: LOOKS_IN_GAP * this.#rules.lookEveryMs },
       );
       this.#silence = state;
-      this.#notice(sessions);
+      this.#notice(mark, sessions);
       metrics.openSessions.set(sessions.length);
 
       for (const { session, generation } of silent) {
@@ -81,13 +83,21 @@ export class SessionWatch {
         metrics.sessionsClosed.inc({ because: "silent" });
         logger.warn({ ...session, generation: String(generation) }, "session closed: silent for duration + grace");
       }
-      if (silent.length > 0) this.#notice(await store.readOpenSessions(mark.bytes));
+      if (silent.length === 0) return sessions;
+      const left = await store.readOpenSessions(mark.bytes);
+      this.#notice(mark, left);
+      return left;
     });
   }
 
-  #notice(sessions: readonly SessionSighting[]): void {
+  #notice({ quarantine }: Mark, sessions: readonly SessionSighting[]): void {
     const before = this.#open;
-    this.#open = new Map(sessions.map(({ hostId, bootId }) => [`${hostId}/${bootId}`, { hostId, bootId }]));
+    const now = sessions.map(({ hostId, bootId }) => [`${hostId}/${bootId}`, { hostId, bootId }] as const);
+    if (quarantine) {
+      this.#open = new Map([...before, ...now]); // who was open before may still come back
+      return;
+    }
+    this.#open = new Map(now);
     for (const [name, session] of before) if (!this.#open.has(name)) this.#parts.onClosed(session);
   }
 }

@@ -1,23 +1,25 @@
 // Sessions and their leases, as the registry sees them.
 //
 // SL-1  A renewal that is applied adds one to the generation; none is answered from memory. What is not known or closed is not renewed.
-// SL-5  A session's duration, grace and renewal window are fixed when it is opened.
+// SL-5  A session's duration, grace and renewal window are fixed when an incarnation first knows it.
 // SL-6  `close` ends a session at once. GA-5: with an earlier boot id it ends that one of the same host.
-// GA-6  A renewal that names a generation above the stored one shows that the store forgot: QUARANTINE.
+// GA-6  All of this is served in quarantine. A renewal that names a generation above the stored one shows that the store forgot:
+//       a new mark is written, and the caller hears of that incarnation. The newest mark that a host shows counts.
+// GA-7  In quarantine a host brings its session back: that counts as a renewal.
 
 import { fromBinary } from "@bufbuild/protobuf";
 import type { Clock } from "@godwit/common/clock";
 import { Fault } from "@godwit/common/fault";
 import type { LeaseRules, SessionId, SignedBytes } from "@godwit/common/lease";
-import { isHostId, open, publicKeyOfHost } from "@godwit/lineage";
+import { fromProtoSigned, isHostId, open, publicKeyOfHost } from "@godwit/lineage";
 import { type SessionOpening, SessionOpeningSchema } from "@godwit/proto/godwit/registry/v1/session";
 import type { Logger } from "pino";
 import type { Mark } from "../mark/mark.ts";
-import type { MarkKeeper } from "../mark/mark-keeper.ts";
+import type { MarkKeeper, Standing } from "../mark/mark-keeper.ts";
 import type { RegistryMetrics } from "../metrics.ts";
 import type { SessionStore } from "../store/registry-store.ts";
 import { authenticate, type Caller, checkIncarnation } from "./caller.ts";
-import { newSecret, secretDigest } from "./secret.ts";
+import { newSecret, reassertedSecret, secretDigest } from "./secret.ts";
 
 export interface SessionsParts {
   readonly store: SessionStore;
@@ -48,6 +50,9 @@ export interface RenewedSession {
   readonly mark: Mark;
 }
 
+/** A thousand years of renewals, a thousand a second; stores count further. */
+const MAX_GENERATION = 1n << 45n;
+
 export class Sessions {
   readonly #parts: SessionsParts;
   readonly #rules: LeaseRules;
@@ -58,7 +63,7 @@ export class Sessions {
   }
 
   async describe(): Promise<RegistryDescription> {
-    return await this.#parts.keeper.under(async ({ mark, signer }) => ({
+    return await this.#parts.keeper.underAny(async ({ mark, signer }) => ({
       publicKey: signer.publicKey,
       mark,
       rules: this.#rules,
@@ -68,8 +73,9 @@ export class Sessions {
   /** Throws Fault SIGNATURE_INVALID, STALE_INCARNATION, SESSION_EXISTS, INVALID_ARGUMENT. */
   async open(opening: SignedBytes): Promise<OpenedSession> {
     const { keeper, store, clock, logger, metrics } = this.#parts;
-    return await keeper.under(async ({ mark }) => {
-      const { hostId, bootId, incarnation } = readOpening(opening);
+    const { hostId, bootId, incarnation, markSeen } = readOpening(opening);
+    await keeper.show(markSeen && fromProtoSigned(markSeen));
+    return await keeper.underAny(async ({ mark }) => {
       checkIncarnation(incarnation, mark);
       const secret = newSecret();
       const session = {
@@ -94,11 +100,14 @@ export class Sessions {
     readonly caller: Caller;
     readonly incarnation: string;
     readonly generation: bigint;
+    /** The newest mark that the host has seen. */
+    readonly markSeen?: SignedBytes | undefined;
   }): Promise<RenewedSession> {
-    const { keeper, store, clock, logger, metrics } = this.#parts;
+    const { keeper, store, clock, metrics } = this.#parts;
     const { caller, generation } = request;
     const { hostId } = caller.session;
-    return await keeper.under(async ({ mark }) => {
+    await keeper.show(request.markSeen);
+    return await keeper.underAny(async ({ mark }) => {
       checkIncarnation(request.incarnation, mark);
       const outcome = await store.renewSession(mark.bytes, {
         ...caller.session,
@@ -117,16 +126,43 @@ export class Sessions {
           throw new Fault({ code: "SESSION_VOID", hostId });
         case "bad-secret":
           throw new Fault({ code: "BAD_SECRET", hostId });
-        case "forgot": {
-          logger.error({ hostId, named: generation, stored: outcome.generation }, "the store forgot a renewal");
-          const reason = `host ${hostId} was answered generation ${generation}, the store has ${outcome.generation}: it forgot`;
-          throw new Fault({ code: "QUARANTINE", reason });
-        }
+        case "forgot":
+          return await keeper.forgot(mark, {
+            hostId,
+            answeredGeneration: String(generation),
+            storedGeneration: String(outcome.generation),
+          });
       }
     });
   }
 
-  /** Closing what is closed already is no error. Throws the faults of `renew`, but never QUARANTINE for what the store forgot. */
+  /**
+   * Brings a session back, or renews it again if it is back already. Within `underAny`, in quarantine, for a host that has
+   * signed for it; each call of one session under one incarnation answers the same secret. Throws Fault SESSION_VOID when it was
+   * closed, INVALID_ARGUMENT for a generation that no session has.
+   */
+  async reassert({ mark, signer }: Standing, session: SessionId, generation: bigint): Promise<OpenedSession> {
+    const { store, clock, logger } = this.#parts;
+    const { hostId, bootId } = session;
+    if (generation < 0n || generation > MAX_GENERATION) {
+      throw new Fault({ code: "INVALID_ARGUMENT", field: "generation", reason: "no session was renewed that often" });
+    }
+    const secret = reassertedSecret(session, mark.incarnation, signer);
+    const outcome = await store.reassertSession(mark.bytes, {
+      hostId,
+      bootId,
+      incarnation: mark.incarnation,
+      generation,
+      rules: this.#rules,
+      secretDigest: secretDigest(secret),
+      seenAtMs: clock.now().getTime(),
+    });
+    if (outcome.kind === "void") throw new Fault({ code: "SESSION_VOID", hostId });
+    logger.info({ hostId, bootId, incarnation: mark.incarnation }, "session reasserted");
+    return { secret, generation: outcome.session.generation, rules: outcome.session.rules, mark };
+  }
+
+  /** Closing what is closed already is no error. Throws the faults of `renew`. */
   async close(request: {
     readonly caller: Caller;
     readonly incarnation: string;
@@ -136,7 +172,7 @@ export class Sessions {
     const { keeper, store, logger, metrics, onClosed } = this.#parts;
     const { caller, earlierBootId } = request;
     const { hostId } = caller.session;
-    await keeper.under(async ({ mark }) => {
+    await keeper.underAny(async ({ mark }) => {
       await authenticate(store, mark, request);
       const session = earlierBootId === undefined ? caller.session : { hostId, bootId: earlierBootId };
       const outcome = await store.closeSession(mark.bytes, { session, generation: undefined, caller: caller.session });

@@ -1,10 +1,13 @@
 // What the registry needs of a store; the embedded one and Redis implement it and pass one contract suite.
 //
 // GA-6  Every method but those of `MarkStore` is given the mark under which its caller decided. It compares that with the
-//       stored one in the same atomic step (a read: in the same round trip) and throws MarkMismatch, doing nothing, when they differ.
+//       stored one in the same atomic step (a read: in the same round trip) and throws MarkMismatch, doing nothing, when they
+//       differ, or when the store that is really there is not the one for which the mark was written. What a quarantine lets
+//       through stands in admission.ts. The mark itself is changed only by compare-and-set.
 // §4    `apply` is the only way to change an authority record: compare-and-set on the whole record, together with the
 //       caller's session not being closed. A record is its bytes here; nobody encodes it again to compare it.
-// SL-2  A closed session stays closed and stays known.
+// SL-2  A closed session stays closed and stays known. A session is *open* here when it is not closed and the incarnation of
+//       the stored mark knows it; with a new incarnation no session is open until it is opened or reasserted.
 //
 // A method that cannot reach the store, or gets no answer in time, throws Fault STORE_UNAVAILABLE: the outcome of a write
 // is unknown then. Every call is bounded by the store's own time-out, so none takes a signal.
@@ -12,9 +15,20 @@
 import type { CheckpointRef, LeaseRules, SessionId, SessionSighting } from "@godwit/common/lease";
 import type { Placement } from "./placement.ts";
 
-/** The stored mark is not the one that was named: gone, or of another incarnation, state or key. */
+/** The stored mark is not the one that was named: gone, of another incarnation, state or key, or on another store. */
 export class MarkMismatch extends Error {
   override readonly name: string = "MarkMismatch";
+}
+
+/** The mark that was named does not let this step through: in quarantine, or (what is reasserted) out of it. Nothing was done. */
+export class StepRefused extends Error {
+  override readonly name: string = "StepRefused";
+  readonly inQuarantine: boolean;
+
+  constructor(step: string, inQuarantine: boolean) {
+    super(`${step} is not for a store ${inQuarantine ? "in" : "out of"} quarantine`);
+    this.inQuarantine = inQuarantine;
+  }
 }
 
 export interface StoredSession extends SessionId {
@@ -40,6 +54,25 @@ export type RenewOutcome =
   | { readonly kind: "unknown" | "void" | "bad-secret" }
   /** The host names a generation above the stored one: the store forgot (GA-6). */
   | { readonly kind: "forgot"; readonly generation: bigint };
+
+/** A session that comes back in quarantine (GA-7). */
+export interface Reassertion extends SessionId {
+  /** Of the present mark. */
+  readonly incarnation: string;
+  /** The one that the host was last answered, under whatever incarnation. */
+  readonly generation: bigint;
+  /** For a session that this incarnation does not know yet; afterwards its own stay (SL-5). */
+  readonly rules: LeaseRules;
+  readonly secretDigest: Uint8Array;
+  /** Wall clock, for the directory's "last seen"; decides nothing. */
+  readonly seenAtMs: number;
+}
+
+export type ReassertOutcome =
+  /** As it is now: with its generation one above the larger of the recorded and the host's, and the secret that was given. */
+  | { readonly kind: "reasserted"; readonly session: StoredSession }
+  /** It was closed, under whichever incarnation: void is for ever. */
+  | { readonly kind: "void" };
 
 export interface Closing {
   readonly session: SessionId;
@@ -120,10 +153,19 @@ export type CountedOutcome =
   | { readonly kind: "counted"; readonly failures: number }
   | { readonly kind: "unknown-host" | "caller-void" };
 
+export interface MarkReading {
+  /** Of the store that is really there, which data it has: asked on the connection on which the mark was read. */
+  readonly identity: string;
+  readonly mark: Uint8Array | undefined;
+}
+
 export interface MarkStore {
-  readMark(): Promise<Uint8Array | undefined>;
-  /** False when there is one already. */
-  createMark(mark: Uint8Array): Promise<boolean>;
+  readMark(): Promise<MarkReading>;
+  /**
+   * Compare-and-set; `before` undefined: where there is none. False when the stored one is another by now, or the store is
+   * not the one for which `after` was written. With a new incarnation no session is open any more (SL-2).
+   */
+  replaceMark(before: Uint8Array | undefined, after: Uint8Array): Promise<boolean>;
 }
 
 export interface SessionStore {
@@ -131,8 +173,10 @@ export interface SessionStore {
   openSession(mark: Uint8Array, session: StoredSession, seenAtMs: number): Promise<"opened" | "exists">;
   renewSession(mark: Uint8Array, renewal: Renewal): Promise<RenewOutcome>;
   closeSession(mark: Uint8Array, closing: Closing): Promise<CloseOutcome>;
+  /** Only in quarantine. Repeating it is harmless: it counts as a renewal each time. */
+  reassertSession(mark: Uint8Array, reassertion: Reassertion): Promise<ReassertOutcome>;
   readSessions(mark: Uint8Array, sessions: readonly SessionId[]): Promise<readonly (StoredSession | undefined)[]>;
-  /** All that are not closed, in one call. */
+  /** All that are open, in one call. */
   readOpenSessions(mark: Uint8Array): Promise<readonly SessionSighting[]>;
 }
 
@@ -145,8 +189,21 @@ export interface AuthorityStore {
       readonly withHolders: boolean;
     },
   ): Promise<AgentsRead>;
-  /** One atomic step for each change, in order; they do not depend on each other. */
-  apply(mark: Uint8Array, caller: SessionId, changes: readonly RecordChange[]): Promise<readonly ApplyOutcome[]>;
+  /**
+   * One atomic step for each change, in order; they do not depend on each other. Not in quarantine. `caller` undefined: an
+   * operator's command, which no session sends.
+   */
+  apply(
+    mark: Uint8Array,
+    caller: SessionId | undefined,
+    changes: readonly RecordChange[],
+  ): Promise<readonly ApplyOutcome[]>;
+  /** The same for what a host reasserts (GA-7), in few large steps. Only in quarantine. */
+  applyReasserted(
+    mark: Uint8Array,
+    caller: SessionId,
+    changes: readonly RecordChange[],
+  ): Promise<readonly ApplyOutcome[]>;
   /** What is withdrawn goes first. Of one session's announcements of an agent the newest checkpoint counts, in whatever order they come. */
   announce(mark: Uint8Array, caller: SessionId, announcement: Announcement): Promise<"announced" | "caller-void">;
   /** In order of their ids. */

@@ -1,38 +1,56 @@
--- Changes an authority record: compare-and-set on the whole record, with the mark and the caller's session (§4, GA-6).
--- KEYS[1] godwit:mark                 string: the signed mark
--- KEYS[2] godwit:session:<caller>     hash
--- KEYS[3] godwit:agent:<id>           string: the encoded record
--- KEYS[4] godwit:history:<id>         list of encoded entries, newest first
--- KEYS[5] godwit:holders:<id>         hash: <host>/<boot> -> checkpoint
--- KEYS[6] godwit:sessions:open        hash: <host>/<boot> -> ...
--- KEYS[7...]                          sorted sets in which the agent is listed, all with score 0
--- ARGV[1] mark   ARGV[2] agent id   ARGV[3] record as it was read, "" for none   ARGV[4] record to be
--- ARGV[5] history entry, or ""   ARGV[6] how many entries are kept
--- ARGV[7] "any", or every live announcement that was seen, each as "<host>/<boot>=<checkpoint>\n"
--- ARGV[8...] for each of KEYS[7...]: "add" or "remove"
--- returns {"APPLIED"} or {"MARK"}, {"CALLER_VOID"}, {"RECORD_CHANGED"}, {"HOLDERS_CHANGED"}
--- Every check comes before the first write: Redis does not roll a script back.
+-- Changes authority records: each by compare-and-set on the whole record, with the mark and the caller's session (§4, GA-6).
+-- KEYS[1] godwit:mark             string: the signed mark
+-- KEYS[2] godwit:sessions:open    hash: <host>/<boot> -> ...; a session that is closed or not known is not in it
+-- then for each change:
+--   godwit:agent:<id>       string: the encoded record
+--   godwit:history:<id>     list of encoded entries, newest first
+--   godwit:holders:<id>     hash: <host>/<boot> -> checkpoint
+--   ...                     sorted sets in which the agent is listed, all with score 0
+-- ARGV[1] mark   ARGV[2] <host>/<boot> of the caller, "" for an operator   ARGV[3] how many entries of a history are kept
+-- then for each change:
+--   agent id   record as it was read, "" for none   record to be   history entry, or ""
+--   "any", or every live announcement that was seen, each as "<host>/<boot>=<checkpoint>\n"
+--   number of sorted sets, and for each of them: "add" or "remove"
+-- returns for each change "APPLIED", "RECORD_CHANGED" or "HOLDERS_CHANGED"; {"MARK"} or {"CALLER_VOID"} for all
+-- Every check of a change comes before its first write: Redis does not roll a script back.
 if redis.call("GET", KEYS[1]) ~= ARGV[1] then return { "MARK" } end
-if redis.call("HGET", KEYS[2], "closed") ~= "0" then return { "CALLER_VOID" } end
-if (redis.call("GET", KEYS[3]) or "") ~= ARGV[3] then return { "RECORD_CHANGED" } end
-if ARGV[7] ~= "any" then
-  local holders = redis.call("HGETALL", KEYS[5])
+if ARGV[2] ~= "" and redis.call("HEXISTS", KEYS[2], ARGV[2]) == 0 then return { "CALLER_VOID" } end
+
+local function announced_since(holders_key, seen)
+  if seen == "any" then return false end
+  local holders = redis.call("HGETALL", holders_key)
   for i = 1, #holders, 2 do
-    local seen = string.find(ARGV[7], holders[i] .. "=" .. holders[i + 1] .. "\n", 1, true)
-    if not seen and redis.call("HEXISTS", KEYS[6], holders[i]) == 1 then return { "HOLDERS_CHANGED" } end
+    local known = string.find(seen, holders[i] .. "=" .. holders[i + 1] .. "\n", 1, true)
+    if not known and redis.call("HEXISTS", KEYS[2], holders[i]) == 1 then return true end
   end
+  return false
 end
 
-redis.call("SET", KEYS[3], ARGV[4])
-if ARGV[5] ~= "" then
-  redis.call("LPUSH", KEYS[4], ARGV[5])
-  redis.call("LTRIM", KEYS[4], 0, tonumber(ARGV[6]) - 1)
-end
-for i = 7, #KEYS do
-  if ARGV[i + 1] == "add" then
-    redis.call("ZADD", KEYS[i], 0, ARGV[2])
-  else
-    redis.call("ZREM", KEYS[i], ARGV[2])
+local function apply(key, arg, lists)
+  if (redis.call("GET", KEYS[key]) or "") ~= ARGV[arg + 1] then return "RECORD_CHANGED" end
+  if announced_since(KEYS[key + 2], ARGV[arg + 4]) then return "HOLDERS_CHANGED" end
+
+  redis.call("SET", KEYS[key], ARGV[arg + 2])
+  if ARGV[arg + 3] ~= "" then
+    redis.call("LPUSH", KEYS[key + 1], ARGV[arg + 3])
+    redis.call("LTRIM", KEYS[key + 1], 0, tonumber(ARGV[3]) - 1)
   end
+  for i = 1, lists do
+    if ARGV[arg + 5 + i] == "add" then
+      redis.call("ZADD", KEYS[key + 2 + i], 0, ARGV[arg])
+    else
+      redis.call("ZREM", KEYS[key + 2 + i], ARGV[arg])
+    end
+  end
+  return "APPLIED"
 end
-return { "APPLIED" }
+
+local outcomes = {}
+local key, arg = 3, 4
+while key <= #KEYS do
+  local lists = tonumber(ARGV[arg + 5])
+  outcomes[#outcomes + 1] = apply(key, arg, lists)
+  key = key + 3 + lists
+  arg = arg + 6 + lists
+end
+return outcomes

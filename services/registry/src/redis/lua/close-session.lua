@@ -2,14 +2,13 @@
 -- KEYS[1] godwit:mark                             string: the signed mark
 -- KEYS[2] godwit:session:<host>/<boot>            hash
 -- KEYS[3] godwit:sessions:open                    hash: <host>/<boot> -> "generation duration grace"
--- KEYS[4] godwit:session:<caller>                 hash; KEYS[2] again when the registry closes on its own account
--- KEYS[5] godwit:offer-when-closed:<host>/<boot>  sorted set of agents, all with score 0
--- KEYS[6] godwit:offer-now                        sorted set of agents, all with score 0
+-- KEYS[4] godwit:offer-when-closed:<host>/<boot>  sorted set of agents, all with score 0
+-- KEYS[5] godwit:offer-now                        sorted set of agents, all with score 0
 -- ARGV[1] mark   ARGV[2] <host>/<boot>   ARGV[3] generation that was seen, or "" for any
--- ARGV[4] "caller" when the caller's session has to be open, else ""
+-- ARGV[4] <host>/<boot> of the caller, which has to be open, or ""
 -- returns {"CLOSED"} or {"MARK"}, {"CALLER_VOID"}, {"UNKNOWN"}, {"CLOSED_BEFORE"}, {"MOVED"}
 if redis.call("GET", KEYS[1]) ~= ARGV[1] then return { "MARK" } end
-if ARGV[4] == "caller" and redis.call("HGET", KEYS[4], "closed") ~= "0" then return { "CALLER_VOID" } end
+if ARGV[4] ~= "" and redis.call("HEXISTS", KEYS[3], ARGV[4]) == 0 then return { "CALLER_VOID" } end
 local session = redis.call("HMGET", KEYS[2], "closed", "generation")
 if not session[1] then return { "UNKNOWN" } end
 if session[1] ~= "0" then return { "CLOSED_BEFORE" } end
@@ -17,5 +16,5 @@ if ARGV[3] ~= "" and session[2] ~= ARGV[3] then return { "MOVED" } end
 
 redis.call("HSET", KEYS[2], "closed", "1")
 redis.call("HDEL", KEYS[3], ARGV[2])
-redis.call("ZUNIONSTORE", KEYS[6], 2, KEYS[6], KEYS[5], "AGGREGATE", "MIN")
+redis.call("ZUNIONSTORE", KEYS[5], 2, KEYS[5], KEYS[4], "AGGREGATE", "MIN")
 return { "CLOSED" }

@@ -1,12 +1,12 @@
 -- Counts a host's failures in a row (GH-7). Times are wall clock, given by the caller; they order hosts and decide nothing else.
 -- KEYS[1] godwit:mark               string: the signed mark
--- KEYS[2] godwit:session:<caller>   hash
+-- KEYS[2] godwit:sessions:open      hash: <host>/<boot> -> ...; a session that is closed or not known is not in it
 -- KEYS[3] godwit:hosts              hash: <host> -> encoded HostInfo
 -- KEYS[4] godwit:hosts:failures     hash: <host> -> "failures ms-of-the-last"
--- ARGV[1] mark   ARGV[2] host   ARGV[3] "failed", or "" for a success   ARGV[4] now, ms   ARGV[5] failures this old are forgotten, ms
+-- ARGV[1] mark   ARGV[2] host   ARGV[3] "failed", or "" for a success   ARGV[4] now, ms   ARGV[5] failures this old are forgotten, ms   ARGV[6] <host>/<boot> of the caller
 -- returns {"COUNTED", failures} or {"MARK"}, {"CALLER_VOID"}, {"UNKNOWN_HOST"}
 if redis.call("GET", KEYS[1]) ~= ARGV[1] then return { "MARK" } end
-if redis.call("HGET", KEYS[2], "closed") ~= "0" then return { "CALLER_VOID" } end
+if redis.call("HEXISTS", KEYS[2], ARGV[6]) == 0 then return { "CALLER_VOID" } end
 if redis.call("HEXISTS", KEYS[3], ARGV[2]) == 0 then return { "UNKNOWN_HOST" } end
 
 if ARGV[3] ~= "failed" then
