@@ -1,6 +1,6 @@
 import { type Clock, systemClock } from "@godwit/common/clock";
 import { Fault, isFault } from "@godwit/common/fault";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { type CallContext, client, GrpcChannel } from "../src/index.ts";
 import { Echo, event, setUp } from "./echo.ts";
 
@@ -55,7 +55,13 @@ describe("the four kinds of methods", () => {
     await using setup = await setUp({ upload: async (requests) => text(`${(await collect(requests)).length}`) });
     const echo = client(setup.channel(), Echo);
     const requests = Array.from({ length: 500 }, () => text(big));
+    const warnings: string[] = [];
+    const onWarning = ({ name }: Error) => warnings.push(name);
+    process.on("warning", onWarning);
+    onTestFinished(() => void process.off("warning", onWarning));
     expect((await echo.upload(requests)).value).toBe("500");
+    // It waits many times for the other side, and leaves nothing on the call each time.
+    expect(warnings).not.toContain("MaxListenersExceededWarning");
   });
 
   test("bidirectional: answers come while requests are still being sent", async () => {
