@@ -6,6 +6,7 @@ import { cluster } from "./cluster/command.ts";
 import type { Command } from "./command.ts";
 import { recover, stop } from "./commands/agents.ts";
 import { describe } from "./commands/describe.ts";
+import { evidence } from "./commands/evidence.ts";
 import { drain, hosts, peers } from "./commands/hosts.ts";
 import { logs } from "./commands/logs.ts";
 import { migrate } from "./commands/migrate.ts";
@@ -30,6 +31,7 @@ export const COMMANDS: readonly Command[] = [
   prices,
   peers,
   verify,
+  evidence,
   cluster,
 ];
 
@@ -38,6 +40,9 @@ const LEADING = new Map([
   ["--registry", true],
   ["--pricing", true],
   ["--timeout", true],
+  ["--tls-ca", true],
+  ["--tls-cert", true],
+  ["--tls-key", true],
   ["--json", false],
 ]);
 
@@ -91,8 +96,8 @@ function usage(): string {
     "Commands:",
     ...COMMANDS.map(({ name, summary }) => `  ${name.padEnd(width)}  ${summary}`),
     "",
-    "Every command takes --json, --timeout, --registry and --pricing, and tells its own options with --help.",
-    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found or ambiguous, 4 unavailable, 130 interrupted.",
+    "Every command takes --json, --timeout, --registry, --pricing and --tls-ca, and tells all its options with --help.",
+    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found or ambiguous, 4 unavailable, 5 unreadable, 130 interrupted.",
     "",
   ].join("\n");
 }

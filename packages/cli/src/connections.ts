@@ -5,7 +5,7 @@ import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node
 import { dirname, join } from "node:path";
 
 export interface Connections {
-  /** host:port of its gRPC. */
+  /** host:port of its gRPC; of several replicas with commas, in the order in which they are tried. */
   readonly registry: string;
   readonly pricing: string;
 }

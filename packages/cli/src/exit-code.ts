@@ -10,6 +10,8 @@ export const EXIT = {
   notFound: 3,
   /** Somebody who is needed does not answer; the same command may work later. */
   unavailable: 4,
+  /** A file that is missing, or is not what it should be: nothing can be said about what it stands for. */
+  unreadable: 5,
   interrupted: 130,
 } as const;
 
@@ -31,6 +33,8 @@ const CODES: Partial<Record<FaultCode, ExitCode>> = {
   SESSION_NOT_OPEN: EXIT.unavailable,
   DEADLINE_EXCEEDED: EXIT.unavailable,
   SHUTTING_DOWN: EXIT.unavailable,
+  DISK_FAILED: EXIT.unreadable,
+  LINEAGE_INVALID: EXIT.unreadable,
 };
 
 export interface Failure {
@@ -43,7 +47,9 @@ export interface Failure {
 export function failureOf(error: unknown): Failure {
   if (isFault(error)) {
     const message = isFault(error, "CONFIG_INVALID") ? error.detail.problems.join("; ") : oneLine(error.message);
-    return { code: error.code, message, exitCode: CODES[error.code] ?? EXIT.failed };
+    const isUnreadable = isFault(error, "EVIDENCE_INVALID") && error.detail.flaw === "malformed";
+    const exitCode = isUnreadable ? EXIT.unreadable : (CODES[error.code] ?? EXIT.failed);
+    return { code: error.code, message, exitCode };
   }
   const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
   return { code: "INTERNAL", message: `${oneLine(text)}: this is a bug in godwit`, exitCode: EXIT.failed };

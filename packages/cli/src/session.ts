@@ -1,17 +1,21 @@
 // The services that one command talks to. Channels are opened when they are first used and closed with the command.
 
+import type { DescService } from "@bufbuild/protobuf";
 import { Fault, isFault } from "@godwit/common/fault";
-import { client, GrpcChannel, type ServiceClient } from "@godwit/grpc";
+import { type ClientTls, client, GrpcChannel, type ServiceClient } from "@godwit/grpc";
 import { HostService } from "@godwit/proto/godwit/host/v1/host";
 import { PricingService } from "@godwit/proto/godwit/pricing/v1/pricing";
 import { AuthorityService } from "@godwit/proto/godwit/registry/v1/authority";
 import { DirectoryService } from "@godwit/proto/godwit/registry/v1/directory";
 import { SessionService } from "@godwit/proto/godwit/registry/v1/session";
 import type { Connections, HostAddresses } from "./connections.ts";
+import { firstOf, type Preference } from "./replicas.ts";
 
 export interface SessionRules extends Connections {
   /** By default a host is called where the directory says. */
   readonly hostAddresses?: HostAddresses;
+  /** By default plain text. */
+  readonly tls?: ClientTls | undefined;
   /** Of each call that says nothing else. */
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
@@ -25,23 +29,27 @@ export class Session implements Disposable {
   readonly timeoutMs: number;
   readonly #rules: SessionRules;
   readonly #channels = new Map<string, GrpcChannel>();
+  /** In the order in which they are tried. */
+  readonly #registries: readonly string[];
+  readonly #preference: Preference = { index: 0 };
 
   constructor(rules: SessionRules) {
     this.#rules = rules;
+    this.#registries = rules.registry.split(",");
     this.signal = rules.signal;
     this.timeoutMs = rules.timeoutMs;
   }
 
   get authority(): ServiceClient<typeof AuthorityService> {
-    return client(this.#channel(this.#rules.registry), AuthorityService);
+    return this.#registry(AuthorityService);
   }
 
   get directory(): ServiceClient<typeof DirectoryService> {
-    return client(this.#channel(this.#rules.registry), DirectoryService);
+    return this.#registry(DirectoryService);
   }
 
   get sessions(): ServiceClient<typeof SessionService> {
-    return client(this.#channel(this.#rules.registry), SessionService);
+    return this.#registry(SessionService);
   }
 
   get pricing(): ServiceClient<typeof PricingService> {
@@ -62,9 +70,9 @@ export class Session implements Disposable {
   explain(error: unknown): unknown {
     if (!isFault(error, "RPC_FAILED") || error.detail.status !== "UNAVAILABLE") return error;
     const { target } = error.detail;
-    const { registry, pricing } = this.#rules;
-    if (target === registry) {
-      const reason = `nothing answers at ${target}; start a cluster with npm start, or say where it is with --registry`;
+    const { pricing } = this.#rules;
+    if (this.#registries.includes(target)) {
+      const reason = `nothing answers at ${this.#registries.join(", ")}; start a cluster with npm start, or say where it is with --registry`;
       return new Fault({ code: "REGISTRY_UNAVAILABLE", reason }, { cause: error });
     }
     const what = target === pricing ? "pricing" : target;
@@ -77,10 +85,17 @@ export class Session implements Disposable {
     this.#channels.clear();
   }
 
+  #registry<S extends DescService>(service: S): ServiceClient<S> {
+    const replicas = this.#registries.map((address) => client(this.#channel(address), service));
+    return firstOf(service, replicas, this.#preference);
+  }
+
   #channel(target: string): GrpcChannel {
     const known = this.#channels.get(target);
     if (known !== undefined) return known;
-    const channel = new GrpcChannel({ target, timeoutMs: this.timeoutMs, maxMessageBytes: MAX_MESSAGE_BYTES });
+    const { timeoutMs } = this;
+    const { tls } = this.#rules;
+    const channel = new GrpcChannel({ target, tls, timeoutMs, maxMessageBytes: MAX_MESSAGE_BYTES });
     this.#channels.set(target, channel);
     return channel;
   }

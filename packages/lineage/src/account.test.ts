@@ -1,7 +1,7 @@
 import type { SignedBytes } from "@godwit/common/lease";
 import { describe, expect, test } from "vitest";
-import { ada, bob, cleo, createAgent, next, registry, travelled } from "../test/story.ts";
 import { type Checkpoint, refOf, verifyLineage } from "./index.ts";
+import { ada, bob, cleo, createAgent, next, registry, travelled } from "./testing/story.ts";
 
 const key = registry.publicKey;
 const report = (...checkpoints: readonly Checkpoint[]) => verifyLineage(signedOf(checkpoints), key);

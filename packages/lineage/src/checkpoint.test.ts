@@ -1,7 +1,6 @@
 import { isFault } from "@godwit/common/fault";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { ada, bob, createAgent, next, nextHeader, registry, state, travelled } from "../test/story.ts";
 import {
   decodeCheckpoint,
   encodeCheckpoint,
@@ -12,6 +11,7 @@ import {
   verifyHeader,
   writeCheckpoint,
 } from "./index.ts";
+import { ada, bob, createAgent, next, nextHeader, registry, state, travelled } from "./testing/story.ts";
 
 const created = createAgent(ada);
 const second = next(created, { host: ada });

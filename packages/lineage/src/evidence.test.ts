@@ -2,18 +2,6 @@ import { isFault } from "@godwit/common/fault";
 import type { SignedBytes } from "@godwit/common/lease";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import {
-  ada,
-  bob,
-  cleo,
-  createAgent,
-  grantOf,
-  next,
-  nextHeader,
-  registry,
-  stranger,
-  travelled,
-} from "../test/story.ts";
 import { encodeHeader } from "./header.ts";
 import {
   checkDoubleSigning,
@@ -30,6 +18,18 @@ import {
   type Signer,
   seal,
 } from "./index.ts";
+import {
+  ada,
+  bob,
+  cleo,
+  createAgent,
+  grantOf,
+  next,
+  nextHeader,
+  registry,
+  stranger,
+  travelled,
+} from "./testing/story.ts";
 
 const { created, bobFirst, bobLast, cleoLast, chain } = travelled();
 const key = registry.publicKey;

@@ -1,7 +1,6 @@
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type CheckpointHeader, CheckpointHeaderSchema } from "@godwit/proto/godwit/lineage/v1/lineage";
 import { describe, expect, test } from "vitest";
-import { ada, bob, createAgent, grantOf, next, nextHeader, registry, state } from "../test/story.ts";
 import { encodeHeader } from "./header.ts";
 import {
   type Checkpoint,
@@ -12,6 +11,7 @@ import {
   verifyHeader,
   writeCheckpoint,
 } from "./index.ts";
+import { ada, bob, createAgent, grantOf, next, nextHeader, registry, state } from "./testing/story.ts";
 
 const created = createAgent(ada);
 const second = next(created, { host: ada });

@@ -1,9 +1,9 @@
 import { isFault } from "@godwit/common/fault";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { registry, stranger } from "../test/story.ts";
 import { MAX_SEALED_BYTES, open, type SealKind, seal } from "./index.ts";
 import { Lru } from "./lru.ts";
+import { registry, stranger } from "./testing/story.ts";
 
 const kinds: readonly SealKind[] = [
   "grant",
@@ -12,6 +12,7 @@ const kinds: readonly SealKind[] = [
   "checkpoint",
   "mark",
   "session-opening",
+  "reassertion",
   "price-statement",
 ];
 const payloads = fc.uint8Array({ maxLength: 200 });

@@ -9,7 +9,6 @@ import {
 } from "@godwit/proto/godwit/lineage/v1/lineage";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { ada, bob, createAgent, INCARNATION, next, registry, stranger } from "../test/story.ts";
 import {
   createGenesis,
   digestOf,
@@ -31,6 +30,7 @@ import {
   type Termination,
   toProtoPolicy,
 } from "./index.ts";
+import { ada, bob, createAgent, INCARNATION, next, registry, stranger } from "./testing/story.ts";
 
 const u64 = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });
 const i64 = fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n });

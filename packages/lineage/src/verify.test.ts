@@ -2,19 +2,6 @@ import { isFault } from "@godwit/common/fault";
 import type { SignedBytes } from "@godwit/common/lease";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import {
-  ada,
-  bob,
-  cleo,
-  createAgent,
-  grantOf,
-  hostFromByte,
-  next,
-  nextHeader,
-  registry,
-  stranger,
-  travelled,
-} from "../test/story.ts";
 import { encodeHeader } from "./header.ts";
 import {
   type Checkpoint,
@@ -28,6 +15,19 @@ import {
   verifyLineage,
   verifySpine,
 } from "./index.ts";
+import {
+  ada,
+  bob,
+  cleo,
+  createAgent,
+  grantOf,
+  hostFromByte,
+  next,
+  nextHeader,
+  registry,
+  stranger,
+  travelled,
+} from "./testing/story.ts";
 
 const { created, adaTicks, bobFirst, bobLast, cleoFirst, cleoLast, chain } = travelled();
 const key = registry.publicKey;

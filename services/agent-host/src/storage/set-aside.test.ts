@@ -95,6 +95,20 @@ describe("what a forced choice gives up", () => {
     expect(await directory.orphans(agentId)).toEqual([twinLater.signed, bobLast.signed]);
   });
 
+  test("keeps its state, also when a checkpoint with the same state is pruned", async () => {
+    const same = next(bobFirst, { host: bob, text: "tick 15" });
+    expect(same.header.stateDigest).toBe(bobFirst.header.stateDigest);
+    const directory = await holding(undefined, [same]);
+    await directory.commit({ agentId, setAside: choice, checkpoint: bobLast });
+    let last = onwards;
+    for (let written = 0; written < 5; written++, last = next(last, { host: cleo })) {
+      await directory.commit({ agentId, checkpoint: last });
+    }
+    expect(await directory.checkpoint(agentId, bobFirst.digest)).toBeUndefined();
+    await directory.commit({ agentId, setAside: choiceOf(same) });
+    expect(await directory.checkpoint(agentId, same.digest)).toEqual(same);
+  });
+
   test("is refused while the journal goes on from it: that would resume it; nothing is changed", async () => {
     const directory = await holding();
     const journal = { ...ownerEntry(onwards), unconfirmedBase: refOf(twin) };

@@ -1,4 +1,5 @@
-// Agents with a past, for tests: every checkpoint here is one that a real host could have written.
+// Agents with a past, for tests of this package and of others (@godwit/lineage/testing): every checkpoint here is one that
+// a real host could have written.
 
 import type { Term } from "@godwit/common/lease";
 import { tickCost } from "@godwit/common/money";
@@ -14,7 +15,7 @@ import {
   type Signer,
   signerFromSeed,
   writeCheckpoint,
-} from "../src/index.ts";
+} from "../index.ts";
 
 export const INCARNATION = "incarnation-1";
 
@@ -80,6 +81,8 @@ export interface Next {
   readonly origin?: Header["origin"];
   readonly text?: string;
   readonly elapsedNs?: bigint;
+  /** Of the first checkpoint of a major. */
+  readonly rolledBackFromTick?: bigint;
   readonly header?: Partial<Header>;
 }
 
@@ -94,7 +97,7 @@ export function nextHeader(from: Checkpoint, { host, ticks = 5n, ...options }: N
   const term = options.term ?? { era: before.era, major: before.major };
   const stays = term.era === before.era && term.major === before.major;
   const tick = before.tick + ticks;
-  const elapsedNs = options.elapsedNs ?? ticks * 1_234_567n;
+  const elapsedNs = options.elapsedNs ?? 1_234_567n;
   const pricePerSecond = before.pricePerSecond;
   const { cost, remainder } = tickCost({ elapsedNs, pricePerSecond, remainder: before.remainder });
   const budget = before.budget - cost;
@@ -120,7 +123,7 @@ export function nextHeader(from: Checkpoint, { host, ticks = 5n, ...options }: N
     grant: grantOf(before.agentId, term, host),
     genesis: undefined,
     origin: options.origin ?? (stays ? before.origin : "migrated"),
-    rolledBackFromTick: stays ? before.rolledBackFromTick : undefined,
+    rolledBackFromTick: stays ? before.rolledBackFromTick : options.rolledBackFromTick,
     ...options.header,
   };
 }
