@@ -133,7 +133,8 @@ describe("judge", () => {
 
   test("§4: a command of ours that the record shows done is taken up", () => {
     expect(look({}, { journal: claiming }).kind).toBe("take-up");
-    expect(look({}, { journal: { phase: "recovering", bootId: "boot-2", commandId: "c", base } }).kind).toBe("take-up");
+    const recovering: JournalEntry = { phase: "recovering", bootId: "boot-2", commandId: "c", base };
+    expect(look({}, { journal: recovering }).kind).toBe("take-up");
   });
 
   test("GH-1: a term that was relinquished is never taken up", () => {

@@ -1,6 +1,7 @@
 // A registry in memory for tests of what hosts do about their agents: the real `decide`, the real signatures, and answers
 // that go astray when a test says so.
 
+import { fromBinary } from "@bufbuild/protobuf";
 import { Fault } from "@godwit/common/fault";
 import {
   type AuthorityRecord,
@@ -12,6 +13,7 @@ import {
   type SignedBytes,
 } from "@godwit/common/lease";
 import {
+  digestFromBytes,
   digestOf,
   issueGrant,
   issueTermination,
@@ -20,6 +22,7 @@ import {
   readToken,
   signerFromSeed,
 } from "@godwit/lineage";
+import { RelinquishTokenSchema } from "@godwit/proto/godwit/lineage/v1/lineage";
 import type {
   Announcement,
   Answer,
@@ -57,6 +60,7 @@ export class MemoryRegistry implements Authority {
   onDone: (kind: Command["kind"]) => void = () => {};
   readonly #mishaps: { readonly kind: Command["kind"]; readonly mishap: Mishap }[] = [];
   readonly #underWay: (() => Answer)[] = [];
+  readonly #tokens = new Map<string, SignedBytes>();
 
   /** What happens to the next commands of this kind, one each. */
   disturb(kind: Command["kind"], ...mishaps: readonly Mishap[]): void {
@@ -106,9 +110,13 @@ export class MemoryRegistry implements Authority {
   }
 
   async claim(session: HeldSession, command: Omit<CommandOn, "revision">, token: SignedBytes): Promise<Answer> {
-    const owner = this.records.get(command.agentId)?.owner;
-    if (owner === undefined) throw new Error("nobody has signed it");
-    return this.#send(session, { kind: "claim", ...command, token: readToken(token, owner.hostId) });
+    const { checkpointDigest, $typeName: _, ...claims } = fromBinary(RelinquishTokenSchema, token.payload);
+    this.#tokens.set(command.commandId, token);
+    return this.#send(session, {
+      kind: "claim",
+      ...command,
+      token: { ...claims, checkpointDigest: digestFromBytes(checkpointDigest) },
+    });
   }
 
   async recover(session: HeldSession, command: CommandOn, head: SignedBytes): Promise<Answer> {
@@ -179,7 +187,7 @@ export class MemoryRegistry implements Authority {
       ownerVoid: this.#isVoid(before?.owner),
       announced: [],
       genesisMatches: true,
-      tokenSignedByOwner: true,
+      tokenSignedByOwner: isSignedBy(before?.owner, this.#tokens.get(command.id)),
     });
     if (decision.kind === "refused") {
       if (decision.write && decision.record !== undefined) this.records.set(command.agentId, decision.record);
@@ -207,6 +215,16 @@ function signed(record: AuthorityRecord, statement: "grant" | "termination" | un
   if (statement === undefined || owner === undefined) return record;
   const grant = issueGrant({ agentId, era, major, session: owner, incarnation, issuedAtNs: 1n }, signer);
   return { ...record, grant };
+}
+
+function isSignedBy(owner: SessionId | undefined, token: SignedBytes | undefined): boolean {
+  if (owner === undefined || token === undefined) return false;
+  try {
+    readToken(token, owner.hostId);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function refIn({ payload }: SignedBytes): CheckpointRef {
