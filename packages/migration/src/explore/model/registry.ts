@@ -1,0 +1,178 @@
+// The registry as one atomic step per request, on the production `decide`. Mirrors services/registry/src/authority (facts in,
+// compare-and-set out), sessions and offers.
+
+import {
+  type AuthorityRecord,
+  type CheckpointRef,
+  compareCheckpoints,
+  type Facts,
+  isToBeTakenUp,
+  type SessionId,
+} from "@godwit/common/lease";
+import type { Reading } from "../../judge.ts";
+import type { Digests } from "./digests.ts";
+import type { Rules } from "./rules.ts";
+import {
+  type Answer,
+  type GhostEvent,
+  type Message,
+  type Session,
+  type Store,
+  sessionName,
+  signed,
+  type Token,
+} from "./world.ts";
+
+export interface Served {
+  readonly store: Store;
+  readonly answer: Answer;
+  /** For the coverage table. */
+  readonly row: string;
+  readonly ghost: readonly GhostEvent[];
+  readonly violation: string | undefined;
+}
+
+type Request = Extract<Message, { kind: "request" }>;
+
+export function serve(rules: Rules, digests: Digests, store: Store, { command }: Request): Served {
+  const { mark, record } = store;
+  if (mark === undefined) throw new Error("nothing is served without a mark");
+  const token = command.kind === "claim" ? (command.token as Token) : undefined;
+  const facts: Facts = {
+    mark,
+    caller: callerStanding(store, command.caller),
+    ownerVoid: record?.owner !== undefined && isVoid(store, record.owner),
+    announced: announced(store),
+    genesisMatches: true,
+    tokenSignedByOwner: token !== undefined && token.sourceHostId === record?.owner?.hostId,
+  };
+  const decision = rules.decide(record, command, facts);
+  switch (decision.kind) {
+    case "repeated":
+      return {
+        store,
+        answer: { kind: "applied", record: decision.record },
+        row: `${command.kind} repeated`,
+        ghost: [],
+        violation: undefined,
+      };
+    case "refused":
+      return {
+        store: decision.write ? { ...store, record: decision.record } : store,
+        answer: { kind: "refused", code: decision.code, record: decision.record },
+        row: `${command.kind} ${decision.code}`,
+        ghost: [],
+        violation: decision.write ? "EI-11: two checkpoints of one major and tick were committed" : undefined,
+      };
+    case "applied": {
+      const next: AuthorityRecord = {
+        ...decision.record,
+        ...(decision.sign === "grant" ? { grant: signed } : {}),
+        ...(decision.sign === "termination" ? { terminated: signed } : {}),
+      };
+      const { era, major, owner, unconfirmed, bases } = next;
+      const base = unconfirmed ?? bases[0]?.startedFrom;
+      const granted: readonly GhostEvent[] =
+        decision.sign === "grant" && owner !== undefined && base !== undefined
+          ? [{ kind: "granted", era, major, session: sessionName(owner), base, by: command.kind }]
+          : [];
+      return {
+        store: { ...store, record: next },
+        answer: { kind: "applied", record: next },
+        row: `${command.kind} applied`,
+        ghost: granted,
+        violation: headMoved(rules, digests, record, next),
+      };
+    }
+  }
+}
+
+/** EI-3: what was acknowledged as head stays on the chain, or is an orphan by the walk. */
+function headMoved(
+  rules: Rules,
+  digests: Digests,
+  before: AuthorityRecord | undefined,
+  after: AuthorityRecord,
+): string | undefined {
+  if (before === undefined) return undefined;
+  const kept = digests.descends(after.head, before.head);
+  const standing = rules.standing(after.bases, after.head, before.head);
+  if (kept && standing !== "on-lineage") return `EI-3: the former head is on the chain and the walk says ${standing}`;
+  if (!kept && standing !== "orphan") return `EI-3: the former head is not on the chain and the walk says ${standing}`;
+  return undefined;
+}
+
+export function isVoid({ sessions, mark }: Store, session: SessionId): boolean {
+  const stored = sessions[sessionName(session)];
+  return stored === undefined || stored.closed || stored.incarnation !== mark?.incarnation;
+}
+
+function callerStanding({ sessions, mark }: Store, caller: SessionId): Facts["caller"] {
+  const stored = sessions[sessionName(caller)];
+  if (stored === undefined || stored.incarnation !== mark?.incarnation) return "unknown";
+  return stored.closed ? "void" : "open";
+}
+
+/** An announcement counts while its session lives. */
+export function announced(store: Store): readonly CheckpointRef[] {
+  return Object.entries(store.holders)
+    .filter(([name]) => {
+      const stored = store.sessions[name];
+      return stored !== undefined && !stored.closed && stored.incarnation === store.mark?.incarnation;
+    })
+    .map(([, ref]) => ref)
+    .sort((a, b) => compareCheckpoints(b, a));
+}
+
+export function isServing({ mark, intact }: Store): boolean {
+  return mark !== undefined && intact;
+}
+
+/** What a host's `read` gives. */
+export function readingOf(store: Store): Reading {
+  if (!isServing(store) || store.mark?.quarantine) return { kind: "unreachable", cause: undefined };
+  const { record } = store;
+  if (record === undefined) return { kind: "no-record" };
+  return { kind: "record", record, ownerVoid: record.owner !== undefined && isVoid(store, record.owner) };
+}
+
+/** §8: whether the registry offers the agent to holders now. */
+export function isOffered(store: Store): boolean {
+  const reading = readingOf(store);
+  if (reading.kind !== "record") return false;
+  const { record, ownerVoid } = reading;
+  if (record.terminated !== undefined || record.conflict !== undefined) return false;
+  if (record.state === "RETIRED") return record.reason !== undefined && isToBeTakenUp(record.reason);
+  return ownerVoid;
+}
+
+/** Released, and nobody takes it up before somebody asks. */
+export function waitsToBeAsked({ record }: Store): boolean {
+  if (record === undefined || record.terminated !== undefined) return false;
+  return record.state === "RETIRED" && !(record.reason !== undefined && isToBeTakenUp(record.reason));
+}
+
+export function withSession(store: Store, name: string, incarnation: string): Store {
+  return { ...store, sessions: { ...store.sessions, [name]: { incarnation, closed: false } } };
+}
+
+export function withClosed(store: Store, name: string): Store {
+  const stored = store.sessions[name];
+  if (stored === undefined || stored.closed) return store;
+  const { [name]: _, ...holders } = store.holders;
+  return { ...store, sessions: { ...store.sessions, [name]: { ...stored, closed: true } }, holders };
+}
+
+export function withAnnounced(store: Store, name: string, ref: CheckpointRef | undefined): Store {
+  const { [name]: before, ...others } = store.holders;
+  if (ref === undefined) return before === undefined ? store : { ...store, holders: others };
+  if (before?.digest === ref.digest) return store;
+  return { ...store, holders: { ...others, [name]: ref } };
+}
+
+/** How a session stands with the store, as a renewal finds it. */
+export function standingOfSession(store: Store, name: string, { incarnation }: Session): "open" | "void" | "moved-on" {
+  if (store.mark?.incarnation !== incarnation) return "moved-on";
+  const stored = store.sessions[name];
+  return stored === undefined || stored.closed || stored.incarnation !== incarnation ? "void" : "open";
+}
