@@ -94,6 +94,9 @@ interface Staged {
   readonly session: HeldSession;
 }
 
+/** A smaller state is written as quickly with the rest; a larger one keeps the disk busy while the agent stands still. */
+const AHEAD_ABOVE_BYTES = 64 * 1024;
+
 class Arrival implements IncomingAgent {
   readonly needModule: boolean;
   readonly spineKnown: readonly SignedBytes[];
@@ -105,6 +108,8 @@ class Arrival implements IncomingAgent {
   #instance: Promise<AgentInstance> | undefined;
   /** What `#instance` stands at. */
   #expected: Checkpoint | undefined;
+  /** Digests of states that were written ahead and are not staged. */
+  readonly #ahead = new Set<string>();
 
   constructor(parts: IncomingParts, options: ArrivalOptions) {
     this.#parts = parts;
@@ -127,11 +132,25 @@ class Arrival implements IncomingAgent {
 
   /** An instance comes up while others are waited for; nothing ticks before the claim is granted (EI-4). */
   expect(checkpoint: Checkpoint): void {
+    this.#standAt(checkpoint);
+    if (checkpoint.state.length > AHEAD_ABOVE_BYTES) this.#writeAhead(checkpoint);
+  }
+
+  #standAt(checkpoint: Checkpoint): void {
     if (this.#expected === checkpoint) return;
     void this.#instance?.then((instance) => instance.stop()).catch(() => {});
     this.#expected = checkpoint;
     this.#instance = this.#instantiate(checkpoint);
     this.#instance.catch(() => {});
+  }
+
+  /** GH-4: part of the staging area that nothing names; `stage` writes what is missing, so this may fail. */
+  #writeAhead(checkpoint: Checkpoint): void {
+    const { agentId } = this.#options.identity;
+    this.#ahead.add(checkpoint.header.stateDigest);
+    this.#parts.storage
+      .putStateAhead(agentId, checkpoint)
+      .catch((err: unknown) => this.#parts.logger.warn({ err, agentId }, "state of a handoff not written ahead"));
   }
 
   async stage(handoff: VerifiedHandoff): Promise<void> {
@@ -160,7 +179,7 @@ class Arrival implements IncomingAgent {
       checkpointDigest: checkpoint.digest,
     };
     const before = storage.agent(agentId)?.journal;
-    this.expect(checkpoint);
+    this.#standAt(checkpoint);
     await storage.commit({
       agentId,
       agent: { name, moduleDigest, manifestDigest },
@@ -175,6 +194,7 @@ class Arrival implements IncomingAgent {
       },
       journal,
     });
+    this.#ahead.delete(checkpoint.header.stateDigest);
     this.#staged = { handoff, tenancy: roster.tenancy(agentId, journal), before, commandId, session };
   }
 
@@ -230,6 +250,13 @@ class Arrival implements IncomingAgent {
   ended(): void {
     this.#aborted.abort(new Fault({ code: "CANCELLED", what: "the handoff" }));
     void this.#instance?.then((instance) => instance.stop()).catch(() => {});
+    for (const stateDigest of this.#ahead) {
+      this.#parts.storage
+        .dropStateAhead(this.#options.identity.agentId, stateDigest)
+        .catch((err: unknown) =>
+          this.#parts.logger.warn({ err }, "a state without a handoff stays until the next start"),
+        );
+    }
     this.#options.onEnded();
     // What is staged and not settled is ours to ask the registry about, like after a restart (GA-5, GH-5).
     if (this.#staged !== undefined) this.#parts.roster.superviseStored(this.#options.identity.agentId);

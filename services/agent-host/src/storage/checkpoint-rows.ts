@@ -110,6 +110,11 @@ export class CheckpointRows {
     this.#statements.dropState.run(agentId, digest, agentId, digest, agentId, digest, agentId, digest);
   }
 
+  /** States that nothing names: of handoffs that never came, when the process died before it could forget them. */
+  dropStatesWithoutName(): void {
+    if (this.#statements.anyWithoutName.get() !== undefined) this.#statements.dropWithoutName.run();
+  }
+
   newestWithState(agentId: string): Checkpoint | undefined {
     const row = this.#statements.newestWithState.get(agentId);
     return row && this.#checkpoint(agentId, row);
@@ -285,6 +290,11 @@ function receiptsSeal(digest: string, packed: Uint8Array): Uint8Array {
   return sealOf([digest, packed]);
 }
 
+const WITHOUT_NAME = `FROM states
+    WHERE NOT EXISTS (SELECT 1 FROM headers h WHERE h.agent_id = states.agent_id
+      AND h.state_digest = states.digest AND h.has_state = 1)
+    AND NOT EXISTS (SELECT 1 FROM staging s WHERE s.agent_id = states.agent_id AND s.state_digest = states.digest)`;
+
 const SQL = {
   place: "SELECT digest, has_state FROM headers WHERE agent_id = ? AND era = ? AND major = ? AND tick = ?",
   any: "SELECT 1 FROM headers WHERE agent_id = ? LIMIT 1",
@@ -303,6 +313,8 @@ const SQL = {
     AND NOT EXISTS (SELECT 1 FROM headers WHERE agent_id = ? AND state_digest = ? AND has_state = 1)
     AND NOT EXISTS (SELECT 1 FROM set_aside WHERE agent_id = ? AND state_digest = ? AND has_state = 1)
     AND NOT EXISTS (SELECT 1 FROM staging WHERE agent_id = ? AND state_digest = ?)`,
+  anyWithoutName: `SELECT 1 ${WITHOUT_NAME} LIMIT 1`,
+  dropWithoutName: `DELETE ${WITHOUT_NAME}`,
   newestWithState: `SELECT ${COLUMNS} FROM headers WHERE agent_id = ? AND has_state = 1 ${NEWEST_FIRST} LIMIT 1`,
   withState: `SELECT ${COLUMNS} FROM headers WHERE agent_id = ? AND digest = ? AND has_state = 1`,
   allWithState: `SELECT era, major, tick, digest FROM headers WHERE agent_id = ? AND has_state = 1 ${NEWEST_FIRST}`,

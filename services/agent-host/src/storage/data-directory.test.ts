@@ -1,8 +1,11 @@
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { isFault } from "@godwit/common/fault";
 import { type Checkpoint, refOf } from "@godwit/lineage";
 import { describe, expect, test } from "vitest";
 import { chain, identity, openAt, openNew, ownerEntry, signed, temporaryDirectory } from "../../test/storage-place.ts";
 import { ada, bob, cleo, next, travelled } from "../../test/storage-story.ts";
+import { DATABASE_NAME } from "./database.ts";
 import type { DataDirectory, JournalEntry } from "./index.ts";
 
 const fault = (...codes: Parameters<typeof isFault>[1][]) =>
@@ -408,6 +411,76 @@ describe("a staged handoff", () => {
     await directory.commit({ agentId, dropStaging: "h1" });
     await directory.commit({ agentId, checkpoint: next(first, { host: ada, text: "more" }) });
     expect(await directory.stagedCheckpoint("h2")).toEqual(moved);
+  });
+});
+
+describe("a state that was written ahead of its handoff", () => {
+  function statesIn(path: string): number {
+    const db = new DatabaseSync(join(path, DATABASE_NAME), { readOnly: true });
+    try {
+      return Number(db.prepare("SELECT count(*) AS n FROM states").get()?.["n"]);
+    } finally {
+      db.close();
+    }
+  }
+
+  test("GH-4: is no checkpoint and no handoff, and is gone when it is forgotten", async () => {
+    const path = await temporaryDirectory();
+    const directory = await openAt(path);
+    const [zero] = chain(1);
+    const { agentId, stateDigest } = zero.header;
+    await directory.putStateAhead(agentId, zero);
+    expect(directory.agents()).toEqual([]);
+    expect(directory.staged()).toEqual([]);
+    expect(await directory.latestCheckpoint(agentId)).toBeUndefined();
+    await directory.dropStateAhead(agentId, stateDigest);
+    await directory.close();
+    expect(statesIn(path)).toBe(0);
+  });
+
+  test("is gone after a restart, and nothing else is", async () => {
+    const path = await temporaryDirectory();
+    const directory = await openAt(path);
+    const { created, adaTicks, bobFirst } = travelled();
+    const agentId = await running(directory, created);
+    await directory.stage(incoming(adaTicks[1]));
+    await directory.putStateAhead(agentId, bobFirst);
+    await directory.close();
+    expect(statesIn(path)).toBe(3);
+    const again = await openAt(path);
+    expect(await again.latestCheckpoint(agentId)).toEqual(created);
+    expect(await again.stagedCheckpoint("handoff")).toEqual(adaTicks[1]);
+    await again.close();
+    expect(statesIn(path)).toBe(2);
+  });
+
+  test("is the one that is staged, and what names it keeps it", async () => {
+    const directory = await openNew();
+    const [zero] = chain(1);
+    const { agentId, stateDigest } = zero.header;
+    await directory.putStateAhead(agentId, zero);
+    await directory.stage(incoming(zero));
+    await directory.dropStateAhead(agentId, stateDigest);
+    expect(await directory.stagedCheckpoint("handoff")).toEqual(zero);
+  });
+
+  test("that was forgotten too early is staged all the same", async () => {
+    const directory = await openNew();
+    const [zero] = chain(1);
+    const { agentId, stateDigest } = zero.header;
+    await Promise.all([
+      directory.putStateAhead(agentId, zero),
+      directory.dropStateAhead(agentId, stateDigest),
+      directory.stage(incoming(zero)),
+    ]);
+    expect(await directory.stagedCheckpoint("handoff")).toEqual(zero);
+  });
+
+  test("another one than its header names is refused", async () => {
+    const directory = await openNew();
+    const [zero, one] = chain(2) as [Checkpoint, Checkpoint];
+    const forged = { ...zero, state: one.state };
+    await expect(directory.putStateAhead(zero.header.agentId, forged)).rejects.toEqual(fault("CHECKPOINT_INVALID"));
   });
 });
 

@@ -15,6 +15,7 @@ import type { CheckpointRef, SignedBytes } from "@godwit/common/lease";
 import { type Checkpoint, digestOf } from "@godwit/lineage";
 import { AgentRows } from "./agent-rows.ts";
 import { BlobRows } from "./blob-rows.ts";
+import { checkpointToKeep } from "./checkpoint-rows.ts";
 import { type DatabaseParts, type HeldDatabase, holdDatabase } from "./database.ts";
 import { type CommitCounters, GroupCommit, type Unit } from "./group-commit.ts";
 import { type Effect, Ledger, prepareUnit } from "./ledger.ts";
@@ -94,6 +95,7 @@ export class DataDirectory {
     this.#sessions = new Set(content.sessions);
     for (const agent of content.agents) this.#agents.set(agent.agentId, agent);
     for (const staged of content.staged) this.#staged.set(staged.handoffId, staged);
+    this.#ledger.checkpoints.dropStatesWithoutName();
   }
 
   get path(): string {
@@ -219,6 +221,24 @@ export class DataDirectory {
   /** A unit of its own that stages a package; `commit` can do the same together with the journal entry. */
   async stage(incoming: IncomingHandoff): Promise<void> {
     await this.commit({ agentId: incoming.checkpoint.header.agentId, stage: incoming });
+  }
+
+  /**
+   * Writes the state of a handoff that may come, so that `stage` has little left to write. It gives nothing a name: what is
+   * not staged is forgotten with `dropStateAhead`, and at the next open. Throws Fault CHECKPOINT_INVALID, DISK_FAILED.
+   */
+  async putStateAhead(agentId: string, checkpoint: Checkpoint): Promise<void> {
+    const { stateDigest } = checkpointToKeep(agentId, checkpoint).header;
+    const { state } = checkpoint;
+    await this.#write({
+      bytes: state.length,
+      run: () => this.#ledger.checkpoints.putState(agentId, stateDigest, state),
+    });
+  }
+
+  /** A state that a checkpoint or a staged handoff names stays. */
+  async dropStateAhead(agentId: string, stateDigest: string): Promise<void> {
+    await this.#write({ bytes: 0, run: () => this.#ledger.checkpoints.dropState(agentId, stateDigest) });
   }
 
   /** Handoffs that were staged and neither promoted nor dropped, oldest first. */
