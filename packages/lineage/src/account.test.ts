@@ -36,6 +36,8 @@ describe("what a lineage tells", () => {
     expect(report(...chain).owners.at(-1)?.rollback).toEqual({ ...expected, held: false });
     expect(report(...chain, bobLast).owners.at(-1)?.rollback).toEqual({ ...expected, held: true });
     expect(report(...chain).verdict).toBe("valid-with-remarks");
+    // It was given up by who came after, not by who wrote it, nor by those before.
+    expect(report(...chain, bobLast).owners.map(({ rollback }) => rollback?.ticks)).toEqual([undefined, undefined, 5n]);
   });
 
   test("§10: ticks that the next owner never heard of are given up all the same, and what proves it is shown", () => {
