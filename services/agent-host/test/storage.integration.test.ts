@@ -81,7 +81,7 @@ async function expectWholeUnits(directory: DataDirectory, ticks: ReadonlyMap<str
 
 describe("kill -9", () => {
   test("at any moment loses no acknowledged unit, leaves none in halves, and frees the lock", {
-    timeout: 90_000,
+    timeout: 400_000,
   }, async () => {
     const path = await temporaryDirectory();
     const random = seededRandom(20_260_101);
@@ -106,7 +106,7 @@ describe("kill -9", () => {
     expect(units).toBeGreaterThan(200);
   });
 
-  test("while the directory is made leaves one that can be opened", { timeout: 60_000 }, async () => {
+  test("while the directory is made leaves one that can be opened", { timeout: 400_000 }, async () => {
     for (let round = 0; round < 6; round++) {
       const path = await temporaryDirectory();
       const writer = startWriter(path);
