@@ -207,6 +207,19 @@ describe("in doubt", patient, () => {
     expect((await place.storage.latestCheckpoint(place.agentId))?.header).toMatchObject({ tick: 5n, major: 1n });
   });
 
+  test("EI-2, GA-2: the first tick after a recovery is thrown away: the base is restored, not what was in memory", async () => {
+    const { place, supervisor } = await ticking();
+    await supervisor.lastCheckpoint();
+    await place.turns(2);
+    expect(textOf(supervisor.state)).toBe("tick 3");
+    place.sandbox.next.push({ during: () => place.session.lapse() });
+    supervisor.inDoubt("lost-grant");
+    await place.idle();
+    expect(place.sandbox.newest.restored).toEqual(["tick 1"]);
+    expect(textOf(supervisor.state)).toBe("tick 1");
+    expect(supervisor.tick).toBe(1n);
+  });
+
   test("EI-2, §10: a newer checkpoint that the lineage has passed over is not gone on from", async () => {
     const { place, supervisor } = await ticking();
     await supervisor.lastCheckpoint();
