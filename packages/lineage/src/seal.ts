@@ -18,6 +18,7 @@ export type SealKind =
   | "checkpoint"
   | "mark"
   | "session-opening"
+  | "reassertion"
   | "price-statement";
 
 /** Nothing that is signed is larger. */
@@ -72,6 +73,7 @@ const PREFIXES: Readonly<Record<SealKind, Uint8Array>> = {
   checkpoint: prefixOf("checkpoint"),
   mark: prefixOf("mark"),
   "session-opening": prefixOf("session-opening"),
+  reassertion: prefixOf("reassertion"),
   "price-statement": prefixOf("price-statement"),
 };
 

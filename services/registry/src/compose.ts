@@ -11,6 +11,7 @@ import { Agents } from "./authority/agents.ts";
 import { Announcements } from "./authority/announcements.ts";
 import { Authority } from "./authority/authority.ts";
 import type { RegistryCrashPoint, RegistryCrashPoints } from "./authority/crash-points.ts";
+import { Reassertions } from "./authority/reassertions.ts";
 import { longestLeaseMs, type RegistryConfig, type RegistryOptions } from "./config.ts";
 import { Directory } from "./directory/directory.ts";
 import { EmbeddedStore } from "./embedded/embedded-store.ts";
@@ -86,6 +87,15 @@ export function assemble(config: RegistryConfig, store: RegistryStore, ambient: 
   const authority = new Authority({ store, keeper, clock, metrics, crashPoints, onOfferable });
   const agents = new Agents({ store, keeper });
   const announcements = new Announcements({ store, keeper });
+  const reassertions = new Reassertions({
+    store,
+    sessions,
+    keeper,
+    clock,
+    metrics,
+    crashPoints,
+    logger: logger("reassertions"),
+  });
   return {
     store,
     keeper,
@@ -95,7 +105,7 @@ export function assemble(config: RegistryConfig, store: RegistryStore, ambient: 
     offers,
     services: [
       sessionService(sessions),
-      authorityService({ authority, agents, announcements, offers }),
+      authorityService({ authority, agents, announcements, reassertions, offers }),
       directoryService(directory, config),
     ],
   };

@@ -90,6 +90,11 @@ export const FAULTS = {
   ),
   HOST_UNKNOWN: code(host, (f) => `there is no host ${f.hostId}: list the hosts to see which there are`),
   HOST_DRAINING: code(host, (f) => `host ${f.hostId} is draining and takes no agents: choose another`),
+  QUARANTINE_OVER: code(
+    none,
+    () =>
+      "the registry is not in quarantine, and only then is anything reasserted: open a new session and recover its agents",
+  ),
   SESSION_EXISTS: code(
     host,
     (f) => `this boot id of host ${f.hostId} was used before: open the session with a new one`,

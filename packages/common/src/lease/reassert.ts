@@ -40,6 +40,8 @@ export interface GrantItem extends ItemBase {
   readonly unconfirmed: CheckpointRef | undefined;
   readonly forced: Term | undefined;
   readonly afterLoss: AfterLoss | undefined;
+  /** Of the record as the host has read it last; what it is given is above that. */
+  readonly revision: bigint;
 }
 /** A conflict that the host has read in a record of `term`. */
 export interface ConflictItem extends ItemBase {
@@ -129,8 +131,7 @@ export function reassertSession(
   if (!mark.quarantine) return { kind: "refused", code: "QUARANTINE_OVER" };
   if (claim.from === mark.incarnation) return { kind: "refused", code: "STALE_INCARNATION" };
   if (recorded?.closed === true) return { kind: "refused", code: "SESSION_VOID" };
-  const known = recorded?.generation ?? 0n;
-  return { kind: "brought-over", generation: (known > claim.generation ? known : claim.generation) + 1n };
+  return { kind: "brought-over", generation: larger(recorded?.generation ?? 0n, claim.generation) + 1n };
 }
 
 function grantBack(record: AuthorityRecord | undefined, item: GrantItem, facts: ReassertFacts): ReassertDecision {
@@ -217,7 +218,7 @@ function rebuilt(
       name: genesis.name,
       recoveryPolicy: genesis.recoveryPolicy,
       incarnation: facts.mark.incarnation,
-      revision: (record?.revision ?? 0n) + 1n,
+      revision: larger(record?.revision ?? 0n, item.revision) + 1n,
       state: "ACTIVE_OWNER",
       reason: undefined,
       era,
@@ -377,6 +378,11 @@ function clash({ head, bases }: AuthorityRecord, shown: CheckpointRef): Conflict
 function later(a: Term | undefined, b: Term | undefined): Term | undefined {
   if (a === undefined || b === undefined) return a ?? b;
   return compareTerms(a, b) >= 0 ? a : b;
+}
+
+function larger(a: bigint, b: bigint): bigint {
+  if (a > b) return a;
+  return b;
 }
 
 function pick({ era, major }: Term): Term {

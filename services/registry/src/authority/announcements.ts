@@ -1,5 +1,7 @@
 // What hosts hold and do not run (protocol §4, holders).
 //
+// GA-6  It is served in quarantine too, so that everybody who may recover an agent afterwards knows who has what.
+//
 // An announcement decides who is offered an agent, and a newer one keeps an older checkpoint from being resumed. So every
 // checkpoint is verified before it counts; that takes a moment each, and other calls get their turn in between.
 
@@ -9,6 +11,7 @@ import { readHeader, verifyHeader } from "@godwit/lineage";
 import type { MarkKeeper } from "../mark/mark-keeper.ts";
 import { authenticate, type Caller } from "../sessions/caller.ts";
 import type { Announcement, AuthorityStore, SessionStore } from "../store/registry-store.ts";
+import { nextTurn } from "./evidence.ts";
 
 export interface AnnouncementsParts {
   readonly store: AuthorityStore & SessionStore;
@@ -20,6 +23,8 @@ export interface AnnounceRequest {
   readonly incarnation: string;
   readonly held: readonly SignedBytes[];
   readonly withdrawn: readonly string[];
+  /** The newest mark that the host has seen. */
+  readonly markSeen?: SignedBytes | undefined;
 }
 
 const VERIFIED_IN_A_ROW = 16;
@@ -38,7 +43,8 @@ export class Announcements {
   async announce(request: AnnounceRequest): Promise<Readonly<Record<string, string>>> {
     const { keeper, store } = this.#parts;
     const { caller, held, withdrawn } = request;
-    return await keeper.under(async ({ mark, signer }) => {
+    await keeper.show(request.markSeen);
+    return await keeper.underAny(async ({ mark, signer }) => {
       await authenticate(store, mark, request);
       const refused: Record<string, string> = {};
       const taken: Announcement["held"][number][] = [];
@@ -67,8 +73,4 @@ function nameOf(signed: SignedBytes, index: number): string {
   } catch {
     return `#${index}`;
   }
-}
-
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -4,6 +4,9 @@
 //        and the caller's session; when anything of that moved on, everything is read and decided anew.
 // EI-11  A head is verified before anything that depends on it is written; for a report, only when it would confirm a base
 //        or write a conflict, since ten thousand agents report every few seconds.
+// GA-6   A command that names a revision above the stored one shows that the store forgot: a new mark is written, and the
+//        caller hears of that incarnation. An operator's command proves nothing of the kind: it only names what was typed.
+// GA-9   A spine is verified where the answer depends on it: after a loss of the store, and for an operator's choice.
 // GA-6   A refusal for the mark is an answer like every other refusal; the store not answering is not: the outcome is unknown.
 
 import type { Clock } from "@godwit/common/clock";
@@ -14,12 +17,13 @@ import {
   type Decision,
   decide,
   type Facts,
+  type ForceRecover,
+  lossOf,
   type RefusalCode,
   type SignedBytes,
-  type Statement,
   sameSession,
 } from "@godwit/common/lease";
-import { issueGrant, issueTermination } from "@godwit/lineage";
+import type { Mark } from "../mark/mark.ts";
 import type { MarkKeeper, Standing } from "../mark/mark-keeper.ts";
 import type { RegistryMetrics } from "../metrics.ts";
 import type { Caller } from "../sessions/caller.ts";
@@ -27,9 +31,10 @@ import { callerStanding, isVoid } from "../sessions/void.ts";
 import { placementOf } from "../store/placement.ts";
 import type { AgentRead, AuthorityStore, RecordChange, SessionStore, StoredSession } from "../store/registry-store.ts";
 import { crashPointOf, type RegistryCrashPoints } from "./crash-points.ts";
-import { isSignedByOwner, type ShownHead, verifyShown } from "./evidence.ts";
+import { isSignedByOwner, type ShownHead, verifyShown, verifyShownSpine } from "./evidence.ts";
 import { historyOf } from "./history.ts";
 import { decodeRecord, encodeRecord, type KnownRecord } from "./record-codec.ts";
+import { signedRecord } from "./statements.ts";
 
 export interface AuthorityParts {
   readonly store: AuthorityStore & SessionStore;
@@ -43,9 +48,12 @@ export interface AuthorityParts {
 
 /** A command, and what it shows besides. */
 export interface CommandRequest {
-  readonly command: Command;
-  readonly secret: Uint8Array;
+  readonly command: Command | ForceRecover;
+  /** Of the caller's session; an operator's command has none. */
+  readonly secret?: Uint8Array | undefined;
   readonly head?: ShownHead | undefined;
+  /** The headers under the head, base by base down to tick 0. */
+  readonly spine?: readonly SignedBytes[] | undefined;
   readonly token?: SignedBytes | undefined;
   /** Only for `acquire`: the genesis that it shows hashes to the agent's id. */
   readonly genesisMatches?: boolean;
@@ -93,8 +101,7 @@ export class Authority {
     const { clock, metrics, crashPoints } = this.#parts;
     const { kind } = request.command;
     const startedMs = clock.monotonicMs();
-    const caller = { session: request.command.caller, secret: request.secret };
-    const [answer] = await this.#run(caller, [request], { faultsAreAnswers: false });
+    const [answer] = await this.#run(callerOf(request), [request], { faultsAreAnswers: false });
     if (answer === undefined) throw new Error("a command was not answered");
     crashPoints.reach(crashPointOf(kind, "before-reply"));
     metrics.commandSeconds.observe({ command: kind }, (clock.monotonicMs() - startedMs) / 1_000);
@@ -112,7 +119,7 @@ export class Authority {
   }
 
   async #run(
-    caller: Caller,
+    caller: Caller | undefined,
     requests: readonly CommandRequest[],
     rules: { readonly faultsAreAnswers: boolean },
   ): Promise<readonly CommandAnswer[]> {
@@ -131,7 +138,7 @@ export class Authority {
 
   async #decideAll(
     standing: Standing,
-    caller: Caller,
+    caller: Caller | undefined,
     requests: readonly CommandRequest[],
     { faultsAreAnswers }: { readonly faultsAreAnswers: boolean },
   ): Promise<readonly CommandAnswer[]> {
@@ -160,7 +167,7 @@ export class Authority {
       this.#reach(pending, "before-apply");
       const outcomes = await store.apply(
         standing.mark.bytes,
-        caller.session,
+        caller?.session,
         pending.map(({ change }) => change),
       );
       this.#reach(pending, "after-apply");
@@ -178,26 +185,28 @@ export class Authority {
 
   /** Reads what is needed for these commands, and decides. */
   async #attempts(
-    { mark }: Standing,
-    caller: Caller,
+    standing: Standing,
+    caller: Caller | undefined,
     requests: readonly CommandRequest[],
     open: readonly number[],
   ): Promise<readonly Attempt[]> {
     const { store } = this.#parts;
+    const { mark } = standing;
     const asked = open.flatMap((index) => {
       const request = requests[index];
       return request === undefined ? [] : [{ index, request }];
     });
     const read = await store.readAgents(mark.bytes, {
-      caller: caller.session,
+      caller: caller?.session,
       agentIds: asked.map(({ request }) => request.command.agentId),
       withHolders: asked.some(({ request }) => request.command.kind === "recover"),
     });
-    const standingOfCaller = callerStanding(read.caller, caller.secret, mark.incarnation);
+    const standingOfCaller = caller ? callerStanding(read.caller, caller.secret, mark.incarnation) : "unknown";
     const attempts: Attempt[] = [];
     for (const [at, { index, request }] of asked.entries()) {
       const agent = read.agents[at] ?? { record: undefined, holders: [] };
       const before = agent.record && decodeRecord(agent.record);
+      if (standingOfCaller === "open") await this.#checkMemory(mark, request.command, before?.record);
       const facts: Facts = {
         mark,
         caller: standingOfCaller,
@@ -205,15 +214,46 @@ export class Authority {
         announced: agent.holders.map(({ checkpoint }) => checkpoint),
         genesisMatches: request.genesisMatches ?? false,
         tokenSignedByOwner: request.token !== undefined && isSignedByOwner(request.token, before?.record.owner),
+        spine: await this.#spine(standing, request, before?.record),
       };
       attempts.push({ index, request, read: agent, before, decision: decide(before?.record, request.command, facts) });
     }
     return attempts;
   }
 
+  /** GA-6: the caller has read a revision that the store does not know. An agent that was never there proves nothing. */
+  async #checkMemory(
+    mark: Mark,
+    command: CommandRequest["command"],
+    record: AuthorityRecord | undefined,
+  ): Promise<void> {
+    if (record === undefined || !("revision" in command) || command.incarnation !== mark.incarnation) return;
+    if (command.revision <= record.revision) return;
+    await this.#parts.keeper.forgot(mark, {
+      agentId: command.agentId,
+      namedRevision: String(command.revision),
+      storedRevision: String(record.revision),
+    });
+  }
+
+  async #spine(
+    { mark, signer }: Standing,
+    { command, head, spine }: CommandRequest,
+    record: AuthorityRecord | undefined,
+  ): Promise<Facts["spine"]> {
+    if (head === undefined || spine === undefined || command.incarnation !== mark.incarnation) return undefined;
+    const matters = command.kind === "force_recover" || lossOf(record, mark) !== undefined;
+    return matters ? await verifyShownSpine(head, spine, signer.publicKey) : undefined;
+  }
+
   /** Looked up only where it matters. Void is for ever, so this needs no part in the atomic step (SL-2). */
-  async #ownerVoid(mark: Standing["mark"], command: Command, record: AuthorityRecord | undefined): Promise<boolean> {
-    if (command.kind !== "recover" || record === undefined || sameSession(record.owner, command.caller)) return false;
+  async #ownerVoid(
+    mark: Mark,
+    command: CommandRequest["command"],
+    record: AuthorityRecord | undefined,
+  ): Promise<boolean> {
+    if (record === undefined || (command.kind !== "recover" && command.kind !== "force_recover")) return false;
+    if (command.kind === "recover" && sameSession(record.owner, command.caller)) return false;
     if (record.owner === undefined) return true;
     const [owner]: readonly (StoredSession | undefined)[] = await this.#parts.store.readSessions(mark.bytes, [
       record.owner,
@@ -233,7 +273,7 @@ export class Authority {
     const sign = decision.kind === "applied" ? decision.sign : undefined;
     if (isSameHead(before?.record, decision.record)) return undefined;
 
-    const record = this.#signed(standing, decision.record, sign);
+    const record = signedRecord(decision.record, sign, { standing, at: this.#parts.clock.now() });
     const after = encodeRecord(record);
     return {
       attempt,
@@ -253,22 +293,6 @@ export class Authority {
   #mustVerify({ request, before, decision }: Attempt): boolean {
     if (request.command.kind !== "report_head") return true;
     return decision.kind === "refused" || before?.record.unconfirmed !== undefined;
-  }
-
-  #signed({ mark, signer }: Standing, record: AuthorityRecord, statement: Statement | undefined): AuthorityRecord {
-    const { agentId, era, major, owner } = record;
-    const { incarnation } = mark;
-    const issuedAtNs = BigInt(this.#parts.clock.now().getTime()) * 1_000_000n;
-    if (statement === "grant" && owner !== undefined) {
-      return {
-        ...record,
-        grant: issueGrant({ agentId, era, major, session: owner, incarnation, issuedAtNs }, signer),
-      };
-    }
-    if (statement === "termination") {
-      return { ...record, terminated: issueTermination({ agentId, era, major, incarnation, issuedAtNs }, signer) };
-    }
-    return record;
   }
 
   /** Where nothing was written. */
@@ -296,6 +320,12 @@ export class Authority {
     const reason = `the record of agent ${agentId} changed ${MAX_TRIES} times while it was decided on`;
     throw new Fault({ code: "STORE_UNAVAILABLE", reason });
   }
+}
+
+function callerOf({ command, secret }: CommandRequest): Caller | undefined {
+  if (command.kind === "force_recover") return undefined;
+  if (secret === undefined) throw new Error(`a ${command.kind} without the secret of its session`);
+  return { session: command.caller, secret };
 }
 
 /** A report of what is known already changes nothing. */

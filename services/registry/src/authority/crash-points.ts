@@ -4,7 +4,18 @@
 const MOMENTS = ["before-apply", "after-apply", "before-reply"] as const;
 
 type Moment = (typeof MOMENTS)[number];
-type Command = "acquire" | "report" | "begin" | "revert" | "claim" | "recover" | "declare" | "release" | "terminate";
+type Command =
+  | "acquire"
+  | "report"
+  | "begin"
+  | "revert"
+  | "claim"
+  | "recover"
+  | "declare"
+  | "release"
+  | "terminate"
+  | "force"
+  | "reassert";
 
 export type RegistryCrashPoint = `${Command}.${Moment}`;
 
@@ -18,6 +29,8 @@ const COMMANDS: readonly Command[] = [
   "declare",
   "release",
   "terminate",
+  "force",
+  "reassert",
 ];
 
 export const REGISTRY_CRASH_POINTS: readonly RegistryCrashPoint[] = COMMANDS.flatMap((command) =>
@@ -39,6 +52,8 @@ const COMMAND_OF = {
   declare_recovery: "declare",
   release: "release",
   terminate: "terminate",
+  force_recover: "force",
+  reassert: "reassert",
 } as const;
 
 export function crashPointOf(kind: keyof typeof COMMAND_OF, moment: Moment): RegistryCrashPoint {

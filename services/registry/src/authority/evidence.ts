@@ -5,17 +5,30 @@
 
 import { fromBinary } from "@bufbuild/protobuf";
 import { Fault, isFault } from "@godwit/common/fault";
-import type { CheckpointRef, SessionId, SignedBytes, TokenClaims } from "@godwit/common/lease";
+import {
+  basesOfSpine,
+  type CheckpointRef,
+  type SessionId,
+  type SignedBytes,
+  type SpineFacts,
+  type SpineLink,
+  type TokenClaims,
+} from "@godwit/common/lease";
 import {
   digestFromBytes,
   digestOf,
   type IdentifiedGenesis,
+  linkProblem,
   readGenesis,
   readHeader,
   readToken,
+  type VerifiedHeader,
   verifyHeader,
 } from "@godwit/lineage";
 import { RelinquishTokenSchema } from "@godwit/proto/godwit/lineage/v1/lineage";
+
+/** How many headers are verified before other calls get a turn. */
+const VERIFIED_IN_A_ROW = 16;
 
 export interface ShownHead {
   readonly signed: SignedBytes;
@@ -37,14 +50,52 @@ export function readShownHead(signed: SignedBytes, agentId: string | undefined):
 
 /** Throws Fault CHECKPOINT_INVALID unless the host that the registry's grant names has signed it. */
 export function verifyShown({ signed }: ShownHead, registryPublicKey: Uint8Array): void {
+  verified(signed, registryPublicKey);
+}
+
+function verified(signed: SignedBytes, registryPublicKey: Uint8Array): VerifiedHeader {
   try {
-    verifyHeader(signed, registryPublicKey);
+    return verifyHeader(signed, registryPublicKey);
   } catch (error) {
     if (isFault(error, "SIGNATURE_INVALID", "GRANT_INVALID")) {
       throw new Fault({ code: "CHECKPOINT_INVALID", reason: error.message }, { cause: error });
     }
     throw error;
   }
+}
+
+/**
+ * GA-9: what the spine of a checkpoint says, once every header of it was verified down to tick 0. It takes a moment for each,
+ * and other calls get their turn in between. Throws Fault LINEAGE_INVALID for a spine with a gap, CHECKPOINT_INVALID.
+ */
+export async function verifyShownSpine(
+  head: ShownHead,
+  spine: readonly SignedBytes[],
+  registryPublicKey: Uint8Array,
+): Promise<SpineFacts> {
+  const top = verified(head.signed, registryPublicKey);
+  const links: SpineLink[] = [{ ref: top.ref, base: top.header.base }];
+  let lowest = top;
+  for (const [index, signed] of spine.entries()) {
+    if (index > 0 && index % VERIFIED_IN_A_ROW === 0) await nextTurn();
+    const { base } = lowest.header;
+    if (base === undefined) throw new Fault({ code: "LINEAGE_INVALID", reason: "the spine goes on after tick 0" });
+    const below = verified(signed, registryPublicKey);
+    const problem = linkProblem(lowest.header, base, below);
+    if (problem !== undefined) throw new Fault({ code: "LINEAGE_INVALID", reason: problem });
+    links.push({ ref: below.ref, base: below.header.base });
+    lowest = below;
+  }
+  if (lowest.header.genesis === undefined) {
+    const reason = "the spine ends before tick 0: show every header down to the agent's first checkpoint";
+    throw new Fault({ code: "LINEAGE_INVALID", reason });
+  }
+  const { incarnation, name, recoveryPolicy } = readGenesis(lowest.header.genesis);
+  return {
+    bases: basesOfSpine(links),
+    genesis: { incarnation, name, recoveryPolicy },
+    grantedUnder: top.grant?.incarnation,
+  };
 }
 
 /** Throws Fault CHECKPOINT_INVALID unless it is the checkpoint of tick 0. */
@@ -81,4 +132,8 @@ export function isSignedByOwner(token: SignedBytes, owner: SessionId | undefined
     if (isFault(error, "SIGNATURE_INVALID", "TOKEN_INVALID", "RESOURCE_LIMIT")) return false;
     throw error;
   }
+}
+
+export function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }

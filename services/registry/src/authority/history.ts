@@ -13,7 +13,8 @@ import { type HistoryEntry, HistoryEntrySchema } from "@godwit/proto/godwit/regi
 import { wireStateOf } from "./record-codec.ts";
 
 export interface Change {
-  readonly command: Command | ForceRecover;
+  /** The command that was done; or an item that was reasserted, and what that came to. */
+  readonly command: Command | ForceRecover | { readonly kind: "reassert"; readonly violation: boolean };
   readonly before: AuthorityRecord | undefined;
   readonly after: AuthorityRecord;
   readonly at: Date;
@@ -35,6 +36,8 @@ export function historyOf(change: Change): { readonly revision: bigint; readonly
     state: wireStateOf(after.state),
     tick,
     note: noteOf(change).slice(0, MAX_NOTE_CHARS),
+    afterStoreLoss: isAfterLoss(change),
+    operator: command.kind === "force_recover" ? command.operator.name : "",
     ...(after.owner && { owner: toProtoSession(after.owner) }),
   });
   return { revision: after.revision, entry: toBinary(HistoryEntrySchema, entry) };
@@ -42,6 +45,12 @@ export function historyOf(change: Change): { readonly revision: bigint; readonly
 
 export function readHistoryEntry(bytes: Uint8Array): HistoryEntry {
   return fromBinary(HistoryEntrySchema, bytes);
+}
+
+/** GA-9: the record that it changed was lost, was of an earlier incarnation, or waits for the first base after that. */
+function isAfterLoss({ command, before, after }: Change): boolean {
+  if (before === undefined) return command.kind !== "acquire";
+  return before.incarnation !== after.incarnation || before.afterLoss !== undefined;
 }
 
 function noteOf({ command, before, after }: Change): string {
@@ -69,13 +78,16 @@ function noteOf({ command, before, after }: Change): string {
     case "terminate":
       return "gone for good";
     case "force_recover":
-      return `tick ${command.head.tick}: ${command.operator.reason}`;
+      return `tick ${command.head.tick} chosen: ${command.operator.reason}`;
+    case "reassert":
+      if (command.violation) return "two hosts show what cannot both be true";
+      return after.terminated === undefined ? "confirmed by its owner" : "shown to be terminated";
   }
 }
 
 function recoveryNote(command: Command & { kind: "recover" }, before: AuthorityRecord | undefined): string {
-  if (before === undefined) return "";
   const { head } = command;
+  if (before === undefined) return `from tick ${head.tick}, no record was left`;
   const again = sameSession(before.owner, command.caller)
     ? "by its owner"
     : `from host ${before.owner?.hostId ?? "nobody"}`;

@@ -4,7 +4,7 @@ import type { AuthorityRecord, Command, RefusalCode } from "@godwit/common/lease
 import { RefusalCode as WireCode } from "@godwit/proto/godwit/registry/v1/authority";
 
 export interface RefusalContext {
-  readonly command: Command;
+  readonly command: { readonly kind: Command["kind"] | "force_recover" | "reassert"; readonly agentId: string };
   readonly record: AuthorityRecord | undefined;
   /** The incarnation that answers. */
   readonly incarnation: string;
@@ -34,8 +34,7 @@ const MESSAGES: Readonly<Record<RefusalCode, (context: RefusalContext) => string
     "this handoff is dead: read the record, and keep what was staged only as a replica once the record shows that",
   DIVERGENT_LINEAGE: () =>
     "the agent has two different checkpoints of one major and tick: an operator has to choose one with force_recover",
-  RECOVERY_REQUIRED: ({ record }) =>
-    `the agent is in state ${record?.state ?? "?"}, in which this cannot be done: recover it first`,
+  RECOVERY_REQUIRED: recoveryRequired,
   BASE_UNCONFIRMED: () => "the base of this major is not confirmed: report it as head, and wait for the answer, first",
   STALE_CHECKPOINT: ({ record }) =>
     `a newer checkpoint is known (head: major ${record?.head.major ?? "?"}, tick ${record?.head.tick ?? "?"}), or this ` +
@@ -54,6 +53,22 @@ export function refusalMessage(code: RefusalCode, context: RefusalContext): stri
 
 export function wireRefusal(code: RefusalCode): WireCode {
   return WireCode[code];
+}
+
+function recoveryRequired({ command, record, incarnation }: RefusalContext): string {
+  const { kind } = command;
+  if (kind === "force_recover") {
+    return "there is no conflict to decide: let a holder recover the agent, or state that no acceptable checkpoint is left; with the checkpoint, show its whole spine";
+  }
+  if (kind === "reassert") {
+    return "this grant was given up, or the quarantine is over: a holder of an acceptable checkpoint recovers the agent after the quarantine";
+  }
+  const lost = record?.incarnation !== incarnation || record.afterLoss !== undefined;
+  if (lost && kind === "recover") {
+    return "the store had forgotten: recover the agent with a checkpoint and its whole spine, made before that";
+  }
+  if (lost) return "the store had forgotten, and nobody has confirmed the agent since: recover it first";
+  return `the agent is in state ${record.state}, in which this cannot be done: recover it first`;
 }
 
 function ownerOf(record: AuthorityRecord | undefined): string {

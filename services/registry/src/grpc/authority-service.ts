@@ -1,7 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { Command, SignedBytes } from "@godwit/common/lease";
+import type { SignedBytes } from "@godwit/common/lease";
 import { type ServedService, serve } from "@godwit/grpc";
-import { toProtoRef, toProtoSession } from "@godwit/lineage";
+import { toProtoRef, toProtoSession, toProtoSigned } from "@godwit/lineage";
 import type { Signed } from "@godwit/proto/godwit/lineage/v1/lineage";
 import {
   AuthorityService,
@@ -13,8 +13,10 @@ import type { Agents } from "../authority/agents.ts";
 import type { Announcements } from "../authority/announcements.ts";
 import type { Authority, CommandAnswer, CommandRequest } from "../authority/authority.ts";
 import { genesisOf, readShownHead, readTokenClaims, type ShownHead } from "../authority/evidence.ts";
+import { readReassertion } from "../authority/reassert-items.ts";
+import type { Reassertions } from "../authority/reassertions.ts";
 import { readRetiredReason } from "../authority/record-codec.ts";
-import { refusalMessage, wireRefusal } from "../authority/refusals.ts";
+import { type RefusalContext, refusalMessage, wireRefusal } from "../authority/refusals.ts";
 import type { Offers } from "../offers/offers.ts";
 import type { Caller } from "../sessions/caller.ts";
 import {
@@ -35,8 +37,12 @@ export interface AuthorityServiceParts {
   readonly authority: Authority;
   readonly agents: Agents;
   readonly announcements: Announcements;
+  readonly reassertions: Reassertions;
   readonly offers: Offers;
 }
+
+/** What fits into one message. */
+const MAX_SPINE = 65_536;
 
 type Response = MessageInitShape<typeof CommandResponseSchema>;
 
@@ -52,7 +58,13 @@ interface Common {
   readonly secret: Uint8Array;
 }
 
-export function authorityService({ authority, agents, announcements, offers }: AuthorityServiceParts): ServedService {
+export function authorityService({
+  authority,
+  agents,
+  announcements,
+  reassertions,
+  offers,
+}: AuthorityServiceParts): ServedService {
   const execute = async (request: CommandRequest): Promise<Response> =>
     response(request.command, await authority.execute(request));
 
@@ -111,10 +123,37 @@ export function authorityService({ authority, agents, announcements, offers }: A
       return await execute({ command: { kind: "claim", ...header, token: readTokenClaims(token) }, secret, token });
     },
 
-    async recover({ command, head: signed }) {
+    async recover({ command, head: signed, spine }) {
       const { base, secret } = common(command);
       const head = readShown(signed, base.agentId);
-      return await execute({ command: { kind: "recover", ...base, head: head.ref }, secret, head });
+      return await execute({
+        command: { kind: "recover", ...base, head: head.ref },
+        secret,
+        head,
+        spine: readSpine(head, spine),
+      });
+    },
+
+    async forceRecover(request) {
+      const agentId = readAgentId(request.agentId);
+      const head = readShown(request.head, agentId);
+      return await execute({
+        command: {
+          kind: "force_recover",
+          id: readId(request.commandId, "command_id"),
+          incarnation: readIncarnation(request.incarnation),
+          agentId,
+          revision: request.revision,
+          head: head.ref,
+          operator: {
+            name: readStated(request.operator, "operator"),
+            reason: readStated(request.reason, "reason"),
+          },
+          noneAcceptable: request.noneAcceptable,
+        },
+        head,
+        spine: readSpine(head, request.spine) ?? [],
+      });
     },
 
     async declareRecovery({ command, reason }) {
@@ -138,7 +177,22 @@ export function authorityService({ authority, agents, announcements, offers }: A
       return await execute({ command: { kind: "terminate", ...base }, secret });
     },
 
-    async announce({ caller, incarnation, held, withdrawnAgentIds }) {
+    async reassert({ reassertion, items }) {
+      const shown = readReassertion(readSigned(reassertion, "reassertion"), items);
+      readIncarnation(shown.incarnation);
+      const { session, results } = await reassertions.reassert(shown);
+      return {
+        secret: session.secret,
+        generation: session.generation,
+        rules: session.rules,
+        mark: toProtoSigned(session.mark.signed),
+        results: results.map((answer, at) =>
+          response({ kind: "reassert", agentId: shown.items[at]?.agentId ?? "" }, answer),
+        ),
+      };
+    },
+
+    async announce({ caller, incarnation, held, withdrawnAgentIds, markSeen }) {
       const refused = await announcements.announce({
         caller: readCaller(caller),
         incarnation: readIncarnation(incarnation),
@@ -146,6 +200,7 @@ export function authorityService({ authority, agents, announcements, offers }: A
         withdrawn: readBatch(withdrawnAgentIds, "withdrawn_agent_ids").map((id, at) =>
           readAgentId(id, `withdrawn_agent_ids[${at}]`),
         ),
+        markSeen: markSeen && readSigned(markSeen, "mark_seen"),
       });
       return { refused };
     },
@@ -219,7 +274,23 @@ function readShown(
   return readShownHead(bytes, anyAgent ? undefined : agentId);
 }
 
-function response(command: Command, { refusal, problem, record, incarnation }: CommandAnswer): Response {
+/** `undefined` when none was shown: one that is below tick 0 is shown by saying nothing. */
+function readSpine(head: ShownHead, spine: readonly Signed[]): readonly SignedBytes[] | undefined {
+  if (spine.length > MAX_SPINE) throw invalid("spine", `give at most ${MAX_SPINE} headers, not ${spine.length}`);
+  if (spine.length === 0 && head.genesis === undefined) return undefined;
+  return spine.map((signed, at) => readSigned(signed, `spine[${at}]`));
+}
+
+/** What an operator says for the history. */
+function readStated(text: string, field: string): string {
+  if (text.trim().length === 0) throw invalid(field, "say it, for the agent's history");
+  return readText(text, { field, maxChars: 256 });
+}
+
+function response(
+  command: RefusalContext["command"],
+  { refusal, problem, record, incarnation }: CommandAnswer,
+): Response {
   const answer: Response = { incarnation, ...(record && { record: record.message }) };
   if (refusal === undefined) return answer;
   const message = problem ?? refusalMessage(refusal, { command, record: record?.record, incarnation });

@@ -167,8 +167,8 @@ export class Offers {
       for (const { waiting, known, holders } of found) {
         const { owner } = known.record;
         const ownerVoid = owner === undefined || voidOwners.has(nameOf(owner));
-        if (!isOfferable(known.record, { ownerVoid })) continue;
-        this.#offer(waiting, known, rankHolders(known.record, holders, { draining }));
+        if (!isOfferable(known.record, { ownerVoid, mark })) continue;
+        this.#offer(waiting, known, rankHolders(known.record, holders, { draining, mark }));
       }
     });
   }

@@ -4,6 +4,7 @@ import { placementOf } from "../store/placement.ts";
 import { isOfferable, rankHolders } from "./ranking.ts";
 
 const ref = (tick: bigint, major = 1n): CheckpointRef => ({ era: 0n, major, tick, digest: `${major}/${tick}` });
+const mark = { incarnation: "i", counter: 0n };
 const owner = { hostId: "owner", bootId: "b" };
 const signed = { payload: new Uint8Array(), signature: new Uint8Array() };
 
@@ -36,7 +37,7 @@ const record: AuthorityRecord = {
 
 const holder = (hostId: string, checkpoint: CheckpointRef) => ({ session: { hostId, bootId: "b" }, checkpoint });
 const ranked = (holders: readonly ReturnType<typeof holder>[], of = record, draining: readonly string[] = []) =>
-  rankHolders(of, holders, { draining: new Set(draining) }).map(({ session }) => session.hostId);
+  rankHolders(of, holders, { draining: new Set(draining), mark }).map(({ session }) => session.hostId);
 
 describe("§8: whom an agent is offered to", () => {
   test("under latest, the holders of the newest that is announced: an older one would be refused", () => {
@@ -69,8 +70,8 @@ describe("§8: which agents are offered", () => {
     const changed = { ...record, ...changes };
     const { offeredNow, offeredWhenClosed } = placementOf(changed);
     return {
-      ownerLives: isOfferable(changed, { ownerVoid: false }),
-      ownerVoid: isOfferable(changed, { ownerVoid: true }),
+      ownerLives: isOfferable(changed, { ownerVoid: false, mark }),
+      ownerVoid: isOfferable(changed, { ownerVoid: true, mark }),
       placement: [offeredNow, offeredWhenClosed !== undefined],
     };
   };
