@@ -4,10 +4,10 @@
 import { cp, readdir, readFile, rename, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { signerFromSeed } from "@godwit/lineage";
-import { FakeClock, freePort, type RedisServer, startRedis } from "@godwit/testing";
+import { FakeClock, type RedisServer, startRedis } from "@godwit/testing";
 import { Redis } from "ioredis";
 import { describe, expect, test } from "vitest";
-import { newMark, statementIn } from "../src/mark/mark.ts";
+import { newMark } from "../src/mark/mark.ts";
 import type { TestHost } from "./fixtures/host.ts";
 import { lookEveryMs, quarantineMs, Replica, rules, type Written } from "./fixtures/replica.ts";
 import { type Ground, layGround } from "./fixtures/stores.ts";
