@@ -201,6 +201,20 @@ describe("after a restart", patient, () => {
     expect(place.registry.sentOf("recover").filter(({ by }) => by.hostId === ada.hostId)).toEqual([]);
   });
 
+  test("§4: what an operator's choice gave up is set aside once the record says so, and is a replica no longer", async () => {
+    const place = await AgentPlace.create();
+    const given = await another(place, await place.granted());
+    await place.restart("boot-2");
+    const bases = [{ era: 0n, major: 1n, startedFrom: refOf(place.first) }];
+    const choice = { era: 0n, major: 2n, owner: bobSession.id, forced: { era: 0n, major: 1n }, bases };
+    place.registry.rewrite(place.agentId, { ...choice, head: refOf(place.first) });
+    expect(await place.tenancy().settle()).toMatchObject({ kind: "retired" });
+    expect(await place.storage.orphans(place.agentId)).toEqual([given.signed]);
+    expect(await place.storage.latestCheckpoint(place.agentId)).toEqual(place.first);
+    const spine = next(place.first, { host: ada, text: "the other one of that tick" });
+    await place.storage.commit({ agentId: place.agentId, spine: [spine.signed] });
+  });
+
   test.each(["stopped", "failed", "unfunded"] as const)(
     "GA-5: RETIRED (%s) waits until it is asked for",
     async (reason) => {

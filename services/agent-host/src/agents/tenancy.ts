@@ -29,7 +29,7 @@ import {
 import { type Checkpoint, issueToken, type Origin, refOf, type Signer } from "@godwit/lineage";
 import type { Logger } from "pino";
 import type { Answer, Authority, HeldSession } from "../registry/ports.ts";
-import type { DataDirectory, JournalEntry } from "../storage/index.ts";
+import type { DataDirectory, ForcedChoice, JournalEntry } from "../storage/index.ts";
 import { causeFields } from "./cause-fields.ts";
 import { judge, type Verdict } from "./judge.ts";
 import type { HostSession } from "./supervisor-parts.ts";
@@ -406,13 +406,8 @@ export class Tenancy {
     const reason = why === "released" ? (record.reason ?? "stopped") : why;
     this.#step({ kind: "retired", why: reason });
     const targetHostId = record.owner?.hostId;
-    await this.#write({
-      phase: "retired",
-      why: reason,
-      era,
-      major,
-      ...(targetHostId === undefined ? {} : { targetHostId }),
-    });
+    const entry = { phase: "retired", why: reason, era, major } as const;
+    await this.#write(targetHostId === undefined ? entry : { ...entry, targetHostId }, record);
     return { kind: "retired", record };
   }
 
@@ -478,8 +473,11 @@ export class Tenancy {
     this.#lastRecord = record;
   }
 
-  async #write(journal: JournalEntry): Promise<void> {
-    await this.#parts.storage.commit({ agentId: this.#parts.agentId, journal });
+  /** `giver`: the record of an owner elsewhere. What an operator's choice gave up of ours makes room for its checkpoints. */
+  async #write(journal: JournalEntry, giver?: AuthorityRecord): Promise<void> {
+    const { storage, agentId } = this.#parts;
+    const setAside = giver && forcedChoice(giver);
+    await storage.commit({ agentId, journal, ...(setAside === undefined ? {} : { setAside }) });
     this.#journal = journal;
   }
 
@@ -490,4 +488,10 @@ export class Tenancy {
       this.#parts.logger.info({ agentId: this.#parts.agentId, from: before.kind, to: this.#tenure.kind }, "tenure");
     }
   }
+}
+
+/** What the record says of an operator's choice. While a store loss is not settled an orphan may win yet (GA-9). */
+function forcedChoice({ forced, afterLoss, bases }: AuthorityRecord): ForcedChoice | undefined {
+  if (forced === undefined || afterLoss !== undefined) return undefined;
+  return { forced, lineage: bases.map(({ startedFrom }) => startedFrom) };
 }
