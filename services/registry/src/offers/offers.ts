@@ -20,6 +20,7 @@ import type { RegistryMetrics } from "../metrics.ts";
 import { authenticate, type Caller } from "../sessions/caller.ts";
 import { isVoid } from "../sessions/void.ts";
 import type { AuthorityStore, SessionStore } from "../store/registry-store.ts";
+import { LossSweep } from "./loss-sweep.ts";
 import { OfferQueue, type Waiting } from "./offer-queue.ts";
 import { OfferStream } from "./offer-stream.ts";
 import { isOfferable, rankHolders } from "./ranking.ts";
@@ -50,12 +51,14 @@ export class Offers {
   readonly #rules: OfferRules;
   readonly #streams = new Map<string, OfferStream>();
   readonly #queue = new OfferQueue(MAX_WAITING);
+  readonly #sweep: LossSweep;
   /** Sessions whose agents are to be looked up. */
   readonly #closed: SessionId[] = [];
 
   constructor(parts: OffersParts, rules: OfferRules) {
     this.#parts = parts;
     this.#rules = rules;
+    this.#sweep = new LossSweep(parts, { delayMs: rules.scanEveryMs });
   }
 
   /** A session was closed, by whomever: its agents are offered as soon as possible. */
@@ -107,6 +110,7 @@ export class Offers {
       if (signal.aborted || keeper.trouble() !== undefined) continue;
       try {
         await this.#findAgentsOfClosed();
+        await this.#findUnconfirmed();
         if (clock.monotonicMs() >= scanAtMs) {
           scanAtMs = clock.monotonicMs() + this.#rules.scanEveryMs;
           await this.#scan();
@@ -130,6 +134,14 @@ export class Offers {
       await this.#pages((after) =>
         keeper.under(({ mark }) => store.findAgentsOfSession(mark.bytes, session, { after, limit: SCAN_PAGE })),
       );
+    }
+  }
+
+  async #findUnconfirmed(): Promise<void> {
+    if (this.#streams.size === 0) return; // nobody here to offer anything to
+    for await (const agentIds of this.#sweep.due()) {
+      const nowMs = this.#parts.clock.monotonicMs();
+      for (const agentId of agentIds) this.#queue.add(agentId, nowMs);
     }
   }
 
