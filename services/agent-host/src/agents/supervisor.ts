@@ -17,6 +17,7 @@ import { causeFields } from "./cause-fields.ts";
 import { nextCheckpoint } from "./checkpoints.ts";
 import { Exclusive } from "./exclusive.ts";
 import { instantiate } from "./instantiate.ts";
+import { Lookouts } from "./lookouts.ts";
 import { charge, exhaust, type Purse } from "./purse.ts";
 import { type Shown, shownOnDisk } from "./shown.ts";
 import {
@@ -60,7 +61,7 @@ export class Supervisor {
   #reason = "";
   /** A release that was asked for and is not done: it is sent again once the agent is ours again. */
   #wish: RetiredReason | "terminated" | undefined;
-  readonly #settled = new Set<() => void>();
+  readonly #settled = new Lookouts(() => this.#decided());
 
   constructor(parts: SupervisorParts, rules: SupervisorRules, identity: AgentIdentity) {
     this.#parts = parts;
@@ -196,32 +197,7 @@ export class Supervisor {
 
   /** Resolves when the doubt is over: ticking here again, or somebody else's. */
   untilSettled(signal: AbortSignal): Promise<Tenure> {
-    const decided = (): boolean => {
-      const { kind } = this.tenancy.tenure;
-      return (
-        kind === "RETIRED" ||
-        (kind === "ACTIVE_OWNER" && this.#instance !== undefined && this.tenancy.mayTick().kind === "may")
-      );
-    };
-    return new Promise((resolve, reject) => {
-      if (decided()) return resolve(this.tenancy.tenure);
-      const look = (): void => {
-        if (!decided()) return;
-        done();
-        resolve(this.tenancy.tenure);
-      };
-      const onAbort = (): void => {
-        done();
-        reject(signal.reason);
-      };
-      const done = (): void => {
-        this.#settled.delete(look);
-        signal.removeEventListener("abort", onAbort);
-      };
-      this.#settled.add(look);
-      if (signal.aborted) onAbort();
-      else signal.addEventListener("abort", onAbort, { once: true });
-    });
+    return this.#settled.until(signal);
   }
 
   /** An operator's stop: a checkpoint, then `release` (stopped), or `terminate`. Throws Fault when it could not be done. */
@@ -247,7 +223,7 @@ export class Supervisor {
         this.#reason = cause instanceof Error ? cause.message : String(cause);
         delayMs = this.#backOffMs();
       }
-      for (const look of this.#settled) look();
+      this.#settled.look();
       if (this.tenancy.tenure.kind === "RETIRED") {
         this.#dropInstance();
         this.#parts.onEnded(this.identity.agentId);
@@ -459,6 +435,12 @@ export class Supervisor {
     } else {
       this.#recovering(`asked the registry to let it go (${how}); not answered yet`);
     }
+  }
+
+  #decided(): Tenure | undefined {
+    const { tenure } = this.tenancy;
+    const ticksHere = tenure.kind === "ACTIVE_OWNER" && this.#instance !== undefined;
+    return tenure.kind === "RETIRED" || (ticksHere && this.tenancy.mayTick().kind === "may") ? tenure : undefined;
   }
 
   #mustBeOurs(): void {

@@ -13,6 +13,9 @@ export interface TickScript {
   readonly fails?: "trap" | "time-out";
 }
 
+/** More than any test wants: an agent that ticks without waiting fails its test instead of holding it up for ever. */
+const maxTicks = 1_000;
+
 export class FakeSandbox implements AgentSandbox {
   readonly instances: FakeInstance[] = [];
   /** The next ticks, one each; then `otherwise`. */
@@ -45,6 +48,7 @@ export class FakeSandbox implements AgentSandbox {
   }
 
   begun(input: TickInput): TickScript {
+    if (this.ticks >= maxTicks) throw new Error(`more than ${maxTicks} ticks: nobody waits between them`);
     this.inputs.push(input);
     return this.next.shift() ?? this.otherwise;
   }
