@@ -18,6 +18,7 @@ import { EmbeddedStore } from "./embedded/embedded-store.ts";
 import { authorityService } from "./grpc/authority-service.ts";
 import { directoryService } from "./grpc/directory-service.ts";
 import { sessionService } from "./grpc/session-service.ts";
+import type { KeyStore } from "./mark/key-file.ts";
 import { MarkKeeper } from "./mark/mark-keeper.ts";
 import { createRegistryMetrics } from "./metrics.ts";
 import { Offers } from "./offers/offers.ts";
@@ -32,6 +33,8 @@ export interface Ambient {
   readonly logger: Logger;
   readonly metrics: Registry;
   readonly crashPoints: RegistryCrashPoints;
+  /** Where the signing key is; by default in its file. */
+  readonly keys?: KeyStore;
 }
 
 /** Everything of a registry but its listeners. */
@@ -65,7 +68,7 @@ export function assemble(config: RegistryConfig, store: RegistryStore, ambient: 
   const logger = (name: string) => ambient.logger.child({ part: name });
   const metrics = createRegistryMetrics(ambient.metrics);
   const keeper = new MarkKeeper(
-    { store, clock, entropy, metrics, logger: logger("mark") },
+    { store, clock, entropy, keys: ambient.keys, metrics, logger: logger("mark") },
     { keyFile: keyFileOf(config), quarantineMs: config.quarantineMs ?? longestLeaseMs(config) },
   );
   const directory = new Directory({ store, keeper, clock }, config);

@@ -16,6 +16,20 @@ export interface FoundKey {
   readonly founding: boolean;
 }
 
+/** Where a registry's signing key is kept, and made. */
+export interface KeyStore {
+  /** Undefined when there is none. */
+  find(): Promise<FoundKey | undefined>;
+  /** Makes one, unless somebody else is quicker: then that one is given. */
+  found(): Promise<FoundKey>;
+  /** The mark is in the store: from now on a key without a mark is a store that forgot. */
+  settle(): Promise<void>;
+}
+
+export function fileKeys(file: string): KeyStore {
+  return { find: () => findKey(file), found: () => foundKey(file), settle: () => settleKey(file) };
+}
+
 /** Undefined when there is none. Throws Fault DATA_CORRUPT, DISK_FAILED. */
 export async function findKey(file: string): Promise<FoundKey | undefined> {
   // In this order: the founding file becomes the key file in between, never the other way round.

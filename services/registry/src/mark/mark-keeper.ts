@@ -31,7 +31,7 @@ import type { Logger } from "pino";
 import type { RegistryMetrics } from "../metrics.ts";
 import { sameBytes } from "../store/bytes.ts";
 import { MarkMismatch, type MarkStore, type SessionStore, StepRefused } from "../store/registry-store.ts";
-import { type FoundKey, findKey, foundKey, settleKey } from "./key-file.ts";
+import { type FoundKey, fileKeys, type KeyStore } from "./key-file.ts";
 import { type Mark, readMark, readShownMark, signMark } from "./mark.ts";
 import { longLeaseText, lossText, ofAnotherKey, quarantineText, remainingText, withoutKey } from "./reasons.ts";
 
@@ -61,6 +61,8 @@ export interface MarkKeeperParts {
   readonly store: MarkStore & Pick<SessionStore, "readOpenSessions"> & { readonly where: string };
   readonly clock: Clock;
   readonly entropy: Entropy;
+  /** Where the signing key is; by default in its file. */
+  readonly keys?: KeyStore | undefined;
   readonly logger: Logger;
   readonly metrics: Pick<RegistryMetrics, "storeLosses" | "quarantine" | "quarantineRemaining" | "markCounter">;
 }
@@ -74,6 +76,7 @@ export interface MarkKeeperRules {
 export class MarkKeeper {
   readonly #parts: MarkKeeperParts;
   readonly #rules: MarkKeeperRules;
+  readonly #keys: KeyStore;
   #state: State = { kind: "waiting", reason: "the store was not asked yet" };
   /** Once a mark was adopted under it, no other will do for this process. */
   #key: FoundKey | undefined;
@@ -90,6 +93,7 @@ export class MarkKeeper {
   constructor(parts: MarkKeeperParts, rules: MarkKeeperRules) {
     this.#parts = parts;
     this.#rules = rules;
+    this.#keys = parts.keys ?? fileKeys(rules.keyFile);
   }
 
   /** Why not everything is served; undefined when it is. The same text until something changes. */
@@ -204,10 +208,10 @@ export class MarkKeeper {
     const { identity, mark: bytes } = await store.readMark();
     const answeredAtMs = clock.monotonicMs();
     // After the store was asked: a key that is still being made now has served nobody when the mark was missing.
-    const key = this.#key ?? (await findKey(this.#rules.keyFile));
+    const key = this.#key ?? (await this.#keys.find());
     if (key === undefined) {
       if (bytes !== undefined) return { kind: "refused", reason: withoutKey(this.#place()) };
-      await foundKey(this.#rules.keyFile);
+      await this.#keys.found();
       return undefined;
     }
 
@@ -277,7 +281,7 @@ export class MarkKeeper {
   ): Promise<State | undefined> {
     const { store, logger } = this.#parts;
     const { mark, signer } = standing;
-    if (key.founding) await settleKey(this.#rules.keyFile);
+    if (key.founding) await this.#keys.settle();
     this.#key = { signer, founding: false };
     this.#seen = rememberMark(this.#seen, mark);
     if (this.#adoptedMark()?.incarnation !== mark.incarnation) {

@@ -1,0 +1,63 @@
+// What goes wrong in a run, drawn from its seed before it begins: what, when, where and for how long. A plan with some of its
+// faults left out is a plan too, and what is left in it happens as before, which is how a failing run is made smaller.
+
+import type { Chance } from "../time/chance.ts";
+
+export const FAULT_KINDS = [
+  "crash-host",
+  "crash-host-at-point",
+  "crash-host-at-commit",
+  "stop-host",
+  "pause-host",
+  "stall-host",
+  "suspend-host",
+  "crash-registry",
+  "crash-registry-at-point",
+  "pause-registry",
+  "all-registries-gone",
+  "observer-cut-off",
+  "store-cut-off",
+  "partition-registry",
+  "partition-hosts",
+  "isolate-host",
+  "one-way",
+  "flapping",
+  "half-open",
+  "weather",
+  "duplicates",
+  "cut-stream",
+  "wall-jump",
+  "disk-full",
+  "disk-error",
+  "drain",
+  "concurrent-moves",
+] as const;
+
+export type FaultKind = (typeof FAULT_KINDS)[number];
+
+export interface Fault {
+  /** Its place in the plan; its own chance depends on it and the seed only. */
+  readonly id: number;
+  readonly kind: FaultKind;
+  readonly atMs: number;
+  readonly forMs: number;
+}
+
+export interface PlanRules {
+  readonly firstMs: number;
+  readonly lastMs: number;
+}
+
+/** How long the unpleasant kinds last: long enough to cost a lease now and then, not always. */
+export function drawFaults(chance: Chance, { firstMs, lastMs }: PlanRules): readonly Fault[] {
+  const perMinute = chance.pick([4, 8, 15, 25]);
+  const count = Math.max(4, Math.round((perMinute * (lastMs - firstMs)) / 60_000));
+  // A run has a few kinds often rather than all of them once: that is how they meet.
+  const kinds = Array.from({ length: chance.whole(4, 9) }, () => chance.pick(FAULT_KINDS));
+  return Array.from({ length: count }, (_, id) => ({
+    id,
+    kind: chance.pick(kinds),
+    atMs: chance.between(firstMs, lastMs),
+    forMs: chance.happens(0.6) ? chance.between(100, 6_000) : chance.between(6_000, 30_000),
+  })).sort((a, b) => a.atMs - b.atMs);
+}

@@ -1,0 +1,280 @@
+// What happened to every agent, as hosts and the store committed it, and what must hold of it (testing.md, I1 to I9). It sees
+// all processes at once and the true order of everything, which none of them does.
+//
+// I1  A term (era and major) belongs to one session; nobody ticks under an older term once a newer one has ticked, nor under
+//     a session that the store has closed (which is I7 too: a host stops before its lease has ended).
+// I2  Terms rise.
+// I3  One checkpoint for a term and tick; each names the one before it; each is signed by the host whom its grant names.
+// I4  A planned move goes on from the source's last tick.
+// I5  What a host recovers from is not older than what it holds itself on the lineage.
+// I6  Money is conserved from checkpoint to checkpoint, and the state has counted each tick once.
+
+import type { EndedTick, WriteUnit } from "@godwit/agent-host/parts";
+import { type AuthorityRecord, compareTerms, type SessionId, type Term } from "@godwit/common/lease";
+import { type Checkpoint, verifyHeader } from "@godwit/lineage";
+import { decodeRecord, type RecordChange } from "@godwit/registry/parts";
+import type { Timeline } from "../time/timeline.ts";
+
+export interface Violation {
+  readonly rule: string;
+  readonly atMs: number;
+  readonly agentId: string;
+  readonly what: string;
+}
+
+interface TickSeen extends Term {
+  readonly tick: bigint;
+  readonly host: string;
+  readonly session: string;
+  readonly atMs: number;
+}
+
+interface AgentSeen {
+  readonly name: string;
+  /** Newest tick of the newest term that ticked. */
+  last: TickSeen | undefined;
+  /** Newest number given in the newest term: a tick, or an exhaustion. */
+  highest: (Term & { readonly tick: bigint }) | undefined;
+  readonly sessionOf: Map<string, string>;
+  readonly baseOf: Map<string, bigint>;
+  /** By term and tick. */
+  readonly digests: Map<string, string>;
+  readonly checkpoints: Map<string, Checkpoint>;
+  record: AuthorityRecord | undefined;
+  /** Ticks that were lost to crashes, the most at one time. */
+  lostMost: bigint;
+}
+
+export interface HistoryCounts {
+  ticks: number;
+  discarded: number;
+  checkpoints: number;
+  majors: number;
+  claims: number;
+  recoveries: number;
+  lostTicks: number;
+}
+
+/** Where the agent of the simulation counts its ticks in its state: survivor's README. */
+const TICKS_AT = 8;
+const FRACTIONS = 1_000_000_000n;
+
+export class History {
+  readonly violations: Violation[] = [];
+  readonly counts: HistoryCounts = {
+    ticks: 0,
+    discarded: 0,
+    checkpoints: 0,
+    majors: 0,
+    claims: 0,
+    recoveries: 0,
+    lostTicks: 0,
+  };
+  readonly #timeline: Timeline;
+  readonly #registryKey: () => Uint8Array;
+  readonly #agents = new Map<string, AgentSeen>();
+  readonly #closed = new Map<string, number>();
+
+  constructor(timeline: Timeline, registryKey: () => Uint8Array) {
+    this.#timeline = timeline;
+    this.#registryKey = registryKey;
+  }
+
+  get agents(): ReadonlyMap<string, AgentSeen> {
+    return this.#agents;
+  }
+
+  /** When the agent ticked last, by virtual time. */
+  lastTickMs(agentId: string): number | undefined {
+    return this.#agents.get(agentId)?.last?.atMs;
+  }
+
+  ticked(host: string, session: SessionId | undefined, ended: EndedTick): void {
+    if (ended.outcome === "discarded") this.counts.discarded++;
+    if (ended.outcome !== "normal" && ended.outcome !== "more-work") return;
+    this.counts.ticks++;
+    const { agentId, era, major, tick } = ended;
+    const seen = this.#seen(agentId);
+    const key = session === undefined ? "no session" : keyOf(session);
+    const term = { era, major };
+    const named = `tick ${era}:${major}:${tick} on ${host}`;
+    const { last, highest } = seen;
+
+    this.#term(agentId, term, { session: key, by: named });
+    if (session === undefined) this.#violated("I7", agentId, `${named} under no session`);
+    const closedAtMs = this.#closed.get(key);
+    if (closedAtMs !== undefined) {
+      this.#violated("I7", agentId, `${named}: its session was closed at ${closedAtMs.toFixed(1)} ms`);
+    }
+    if (last !== undefined && compareTerms(term, last) < 0) {
+      this.#violated("I1", agentId, `${named} after ${last.host} ticked under ${last.era}:${last.major}`);
+    }
+    const before =
+      highest !== undefined && compareTerms(highest, term) === 0 ? highest.tick : seen.baseOf.get(nameOf(term));
+    if (before === undefined) this.#violated("I2", agentId, `${named}: nobody was granted that term`);
+    else if (tick !== before + 1n) this.#violated("I4", agentId, `${named}: the one before was ${before}`);
+    seen.last = { ...term, tick, host, session: key, atMs: this.#timeline.nowMs };
+    this.#number(seen, { ...term, tick });
+  }
+
+  committed(host: string, unit: WriteUnit): void {
+    const { checkpoint, agentId } = unit;
+    if (checkpoint === undefined) return;
+    const { header, digest, state } = checkpoint;
+    const seen = this.#seen(agentId);
+    const { era, major, tick } = header;
+    const named = `checkpoint ${era}:${major}:${tick} on ${host}`;
+    const place = `${nameOf(header)}:${tick}`;
+    const known = seen.digests.get(place);
+    if (known !== undefined) {
+      if (known !== digest) this.#violated("I3", agentId, `${named} is another one than ${known.slice(0, 8)}`);
+      return;
+    }
+    this.counts.checkpoints++;
+    seen.digests.set(place, digest);
+    seen.checkpoints.set(digest, checkpoint);
+    this.#number(seen, { era, major, tick });
+    try {
+      verifyHeader(checkpoint.signed, this.#registryKey());
+    } catch (error) {
+      this.#violated("I3", agentId, `${named}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+    if (header.previous === undefined) {
+      if (tick !== 0n) this.#violated("I3", agentId, `${named} names none before it`);
+      return;
+    }
+    const previous = seen.checkpoints.get(header.previous);
+    if (previous === undefined) {
+      this.#violated("I3", agentId, `${named}: nobody has committed the one before it`);
+      return;
+    }
+    this.#money(agentId, named, { previous, checkpoint });
+    const counted = Buffer.from(state.buffer, state.byteOffset).readBigUInt64LE(TICKS_AT);
+    // An exhaustion takes a number and does not run the agent.
+    if (header.budget > 0n && counted !== tick) {
+      this.#violated("I6", agentId, `${named}: its state has counted ${counted} ticks`);
+    }
+  }
+
+  applied({ agentId, before: beforeBytes, after: afterBytes }: RecordChange): void {
+    const seen = this.#seen(agentId);
+    const after = decodeRecord(afterBytes).record;
+    const before = beforeBytes && decodeRecord(beforeBytes).record;
+    seen.record = after;
+    if (before !== undefined && compareTerms(after, before) < 0) {
+      this.#violated("I2", agentId, `the record went from ${nameOf(before)} back to ${nameOf(after)}`);
+    }
+    if (before !== undefined && compareTerms(after, before) === 0) return;
+    this.counts.majors++;
+    const base = after.unconfirmed ?? after.bases[0]?.startedFrom ?? after.head;
+    seen.baseOf.set(nameOf(after), base.tick);
+    if (after.owner !== undefined) this.#term(agentId, after, { session: keyOf(after.owner), by: "the record" });
+    if (before === undefined) return;
+
+    const planned = before.state === "HANDOFF_INITIATED" && after.owner?.hostId === before.handoff?.targetHostId;
+    const sameOwner =
+      before.owner !== undefined && after.owner !== undefined && keyOf(before.owner) === keyOf(after.owner);
+    const { highest } = seen;
+    if (planned && !sameOwner && before.head.digest === base.digest) {
+      this.counts.claims++;
+      if (highest !== undefined && highest.tick !== base.tick) {
+        this.#violated("I4", agentId, `claimed from ${base.tick}, but the source has given number ${highest.tick}`);
+      }
+      return;
+    }
+    this.counts.recoveries++;
+    if (
+      !sameOwner &&
+      before.owner !== undefined &&
+      before.state !== "RETIRED" &&
+      !this.#closed.has(keyOf(before.owner))
+    ) {
+      this.#violated("I1", agentId, `recovered as ${nameOf(after)} while the session of its owner was open`);
+    }
+    const lost = highest === undefined ? 0n : highest.tick - base.tick;
+    if (lost > 0n) {
+      this.counts.lostTicks += Number(lost);
+      if (lost > seen.lostMost) seen.lostMost = lost;
+    }
+  }
+
+  closed(session: SessionId): void {
+    this.#closed.set(keyOf(session), this.#timeline.nowMs);
+  }
+
+  violated(rule: string, agentId: string, what: string): void {
+    this.#violated(rule, agentId, what);
+  }
+
+  #money(
+    agentId: string,
+    named: string,
+    { previous, checkpoint }: { readonly previous: Checkpoint; readonly checkpoint: Checkpoint },
+  ): void {
+    const { header } = checkpoint;
+    if (header.budget < 0n) this.#violated("I6", agentId, `${named}: its budget is ${header.budget}`);
+    if (header.budget === 0n) return; // exhaustion takes what is left, whatever it was
+    let worth = previous.header.budget * FRACTIONS - previous.header.remainder;
+    for (const { elapsedNs, pricePerSecond } of header.receipts) worth -= elapsedNs * pricePerSecond;
+    const now = header.budget * FRACTIONS - header.remainder;
+    if (worth !== now) this.#violated("I6", agentId, `${named}: ${worth - now} fractions are missing`);
+    let next = previous.header.tick + 1n;
+    for (const { firstTick, lastTick } of header.receipts) {
+      if (firstTick !== next) this.#violated("I6", agentId, `${named}: tick ${next} is charged twice or not at all`);
+      next = lastTick + 1n;
+    }
+  }
+
+  #term(agentId: string, term: Term, { session, by }: { readonly session: string; readonly by: string }): void {
+    const seen = this.#seen(agentId);
+    const name = nameOf(term);
+    const owner = seen.sessionOf.get(name);
+    if (owner === undefined) seen.sessionOf.set(name, session);
+    else if (owner !== session) {
+      this.#violated(
+        "I1",
+        agentId,
+        `${by}: term ${name} belongs to session ${owner.slice(-8)}, not ${session.slice(-8)}`,
+      );
+    }
+  }
+
+  #number(seen: AgentSeen, number: Term & { readonly tick: bigint }): void {
+    const { highest } = seen;
+    const order = highest === undefined ? 1 : compareTerms(number, highest);
+    if (highest === undefined || order > 0 || (order === 0 && number.tick > highest.tick)) {
+      const { era, major, tick } = number;
+      seen.highest = { era, major, tick };
+    }
+  }
+
+  #seen(agentId: string): AgentSeen {
+    const known = this.#agents.get(agentId);
+    if (known !== undefined) return known;
+    const seen: AgentSeen = {
+      name: agentId,
+      last: undefined,
+      highest: undefined,
+      sessionOf: new Map(),
+      baseOf: new Map(),
+      digests: new Map(),
+      checkpoints: new Map(),
+      record: undefined,
+      lostMost: 0n,
+    };
+    this.#agents.set(agentId, seen);
+    return seen;
+  }
+
+  #violated(rule: string, agentId: string, what: string): void {
+    this.violations.push({ rule, atMs: this.#timeline.nowMs, agentId, what });
+  }
+}
+
+function keyOf({ hostId, bootId }: SessionId): string {
+  return `${hostId} ${bootId}`;
+}
+
+function nameOf({ era, major }: Term): string {
+  return `${era}:${major}`;
+}

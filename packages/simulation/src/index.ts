@@ -1,0 +1,1 @@
+export { runSeed, type SeedReport, type SeedRules } from "./run-seed.ts";
