@@ -317,6 +317,29 @@ describe("in doubt", patient, () => {
     await expect(supervisor.untilSettled(new AbortController().signal)).resolves.toMatchObject({ kind: "RETIRED" });
   });
 
+  test("GH-3: granted is not settled yet: it is when an instance stands and the lease is live", async () => {
+    const { place, supervisor } = await ticking();
+    let settled = 0;
+    const wait = () => void supervisor.untilSettled(new AbortController().signal).then(() => settled++);
+    place.sandbox.startFails = new Error("not yet");
+    supervisor.inDoubt("ambiguous-handoff");
+    wait();
+    await place.idle();
+    await place.turn();
+    expect(supervisor.tenancy.tenure.kind).toBe("ACTIVE_OWNER");
+    expect(settled).toBe(0);
+    place.sandbox.startFails = undefined;
+    await place.turn();
+    expect(settled).toBe(1);
+    place.session.lapse();
+    wait();
+    await place.turns(2);
+    expect(settled).toBe(1);
+    place.session.renew();
+    await place.nudged();
+    expect(settled).toBe(2);
+  });
+
   test("§3: people are shown what is on the disk until more is known", async () => {
     const { place, supervisor } = await ticking();
     await place.turns(3);
