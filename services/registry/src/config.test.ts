@@ -1,6 +1,6 @@
 import { readCommandLine } from "@godwit/common/config";
 import { describe, expect, test } from "vitest";
-import { registryOptions, registryRelations } from "./config.ts";
+import { longestLeaseMs, registryOptions, registryRelations } from "./config.ts";
 
 const commandLine = { name: "registry", summary: "", options: registryOptions, relations: registryRelations };
 const read = (...argv: readonly string[]) => {
@@ -26,6 +26,20 @@ describe("configuration", () => {
   test("SL-5: at least two renewals fit into one duration", () => {
     expect(() => read("--lease-duration", "6s", "--renew-every", "3s")).toThrow("--renew-every");
     expect(read("--lease-duration", "6s", "--renew-every", "2900ms").renewEveryMs).toBe(2_900);
+  });
+
+  test("GA-6: a quarantine lasts at least duration + grace, and exactly that when nothing is said", () => {
+    expect(read().quarantineMs).toBeUndefined();
+    expect(longestLeaseMs(read())).toBe(12_000);
+    expect(read("--quarantine", "12s").quarantineMs).toBe(12_000);
+    expect(() => read("--quarantine", "11999ms")).toThrow("--quarantine must be at least");
+    expect(() => read("--quarantine", "12s", "--lease-grace", "3s")).toThrow("--quarantine must be at least");
+  });
+
+  test("GA-6: --restored is an operator's word on the embedded store alone", () => {
+    expect(read().restored).toBe(false);
+    expect(read("--restored").restored).toBe(true);
+    expect(() => read("--restored", "--redis", "redis://127.0.0.1:6379")).toThrow("--restored is for the embedded");
   });
 
   test("--redis selects Redis, and does not go with --store embedded", () => {

@@ -55,13 +55,16 @@ describe.each(storeKinds)("after a quarantine on the %s store", (kind) => {
       const stream = registry.authority.watchOffers(holder.named, { signal: stopping.signal, timeoutMs: 90_000 });
       for await (const { record } of stream) offered ??= record?.agentId;
     };
-    let listening: Promise<void> | undefined;
+    let listening = false;
     await expect
       .poll(async () => {
         await renewing();
-        listening ??= listen().catch(() => {
-          listening = undefined;
-        });
+        if (!listening) {
+          listening = true;
+          listen().catch(() => {
+            listening = false; // its session had ended: the next one listens
+          });
+        }
         return offered;
       }, patience)
       .toBe(held.agentId);
