@@ -53,7 +53,9 @@ export function drawFaults(chance: Chance, { firstMs, lastMs }: PlanRules): read
   const perMinute = chance.pick([4, 8, 15, 25]);
   const count = Math.max(4, Math.round((perMinute * (lastMs - firstMs)) / 60_000));
   // A run has a few kinds often rather than all of them once: that is how they meet.
-  const kinds = Array.from({ length: chance.whole(4, 9) }, () => chance.pick(FAULT_KINDS));
+  // One of them is sure to fire, whatever the cluster does.
+  const kinds: FaultKind[] = Array.from({ length: chance.whole(4, 9) }, () => chance.pick(FAULT_KINDS));
+  kinds.push(chance.pick(["crash-host", "pause-host", "isolate-host", "crash-registry"]));
   return Array.from({ length: count }, (_, id) => ({
     id,
     kind: chance.pick(kinds),
