@@ -193,6 +193,7 @@ class Arrival implements IncomingAgent {
         spine: this.#notKept(spine),
       },
       journal,
+      pruneLater: true,
     });
     this.#ahead.delete(checkpoint.header.stateDigest);
     this.#staged = { handoff, tenancy: roster.tenancy(agentId, journal), before, commandId, session };

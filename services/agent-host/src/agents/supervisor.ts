@@ -405,7 +405,7 @@ export class Supervisor {
     );
     const receipts = checkpoint.header.receipts.map(encodeReceipt);
     const walletReceipts = [...this.#walletReceipts, ...receipts].slice(-maxWalletReceipts);
-    await storage.commit({ agentId, checkpoint, receipts: walletReceipts });
+    await storage.commit({ agentId, checkpoint, receipts: walletReceipts, pruneLater: !tellOthers });
     this.#latest = checkpoint;
     this.#walletReceipts = walletReceipts;
     this.#purse = { ...this.#purse, receipts: [] };

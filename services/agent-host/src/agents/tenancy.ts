@@ -477,7 +477,8 @@ export class Tenancy {
   async #write(journal: JournalEntry, giver?: AuthorityRecord): Promise<void> {
     const { storage, agentId } = this.#parts;
     const setAside = giver && forcedChoice(giver);
-    await storage.commit({ agentId, journal, ...(setAside === undefined ? {} : { setAside }) });
+    const pruneLater = journal.phase === "relinquished"; // the agent stands still until it is written
+    await storage.commit({ agentId, journal, pruneLater, ...(setAside === undefined ? {} : { setAside }) });
     this.#journal = journal;
   }
 

@@ -414,6 +414,21 @@ describe("a staged handoff", () => {
   });
 });
 
+test("who stands still until a unit is written does not wait for what it makes superfluous: the next unit forgets it", async () => {
+  const directory = await openNew({ keepStates: 1 });
+  const [zero, one] = chain(2) as [Checkpoint, Checkpoint];
+  const agentId = await running(directory, zero);
+  const held = async () => (await directory.checkpoints(agentId)).map(({ tick }) => tick);
+  await directory.commit({ agentId, checkpoint: one, pruneLater: true });
+  expect(await held()).toEqual([one.header.tick, 0n]);
+  await directory.commit({ agentId, journal: relinquished(one), pruneLater: true });
+  expect(await held()).toEqual([one.header.tick, 0n]);
+  await directory.commit({ agentId, journal: ownerEntry(one) }).catch(() => {}); // forbidden: nothing of it is done
+  expect(await held()).toEqual([one.header.tick, 0n]);
+  await directory.commit({ agentId, journal: { phase: "retired", why: "migrated", era: 0n, major: 0n } });
+  expect(await held()).toEqual([one.header.tick]);
+});
+
 describe("a state that was written ahead of its handoff", () => {
   function statesIn(path: string): number {
     const db = new DatabaseSync(join(path, DATABASE_NAME), { readOnly: true });

@@ -63,8 +63,8 @@ export class Ledger {
       this.#putCheckpoint(before, unit, checkpoint, { state: unit.checkpoint.state, receipts: unit.receipts ?? [] });
     }
     if (unit.dropStaging !== undefined) this.#dropStaging(unit.dropStaging);
-    if (checkpoint !== undefined || promoted !== undefined || journal !== undefined)
-      this.#prune(agent ?? before, agentId);
+    const makesSuperfluous = checkpoint !== undefined || promoted !== undefined || journal !== undefined;
+    if (makesSuperfluous && unit.pruneLater !== true) this.#prune(agent ?? before, agentId);
 
     const unstaged = [unit.promoteStaging, unit.dropStaging].filter((id) => id !== undefined);
     const gone = unit.dropStaging !== undefined && this.#removeIfNothingIsLeft(agent ?? before);

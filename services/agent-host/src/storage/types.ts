@@ -75,6 +75,11 @@ export interface WriteUnit {
   readonly checkpoint?: Checkpoint;
   /** The agent's wallet as of `checkpoint`, oldest first; kept as long as its state. */
   readonly receipts?: readonly Uint8Array[];
+  /**
+   * An agent stands still until this is written (§6), and to forget a large state takes as long as to write one: what this
+   * makes superfluous is forgotten with the next unit of the agent that does not say so.
+   */
+  readonly pruneLater?: boolean;
   /** Nothing happens when it is not there. An agent in phase `replica` of which nothing is left then is gone. */
   readonly dropStaging?: string;
 }
