@@ -20,6 +20,17 @@ interface Process extends AsyncDisposable {
   readonly log: () => string;
 }
 
+/** What `registry init` says, and whether it succeeded. */
+async function init(data: string): Promise<{ readonly code: number | null; readonly said: string }> {
+  const args = ["--conditions=@godwit/source", main, "init", "--data", data];
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
+  let said = "";
+  child.stdout.on("data", (bytes: Buffer) => (said += bytes.toString()));
+  child.stderr.on("data", (bytes: Buffer) => (said += bytes.toString()));
+  const [code] = (await once(child, "close")) as [number | null];
+  return { code, said };
+}
+
 async function registry(data: string): Promise<Process> {
   const ops = `127.0.0.1:${await freePort()}`;
   const listen = ["--grpc-listen", "127.0.0.1:0", "--ops-listen", ops];
@@ -66,6 +77,24 @@ test("GA-6: kill -9 leaves no note, so the next start begins with a quarantine; 
     await expect.poll(third.readyz, patience).toContain('"ready":true');
     expect(third.log()).not.toContain("may have forgotten");
     await third.end("SIGTERM");
+  } finally {
+    await rm(data, { recursive: true, force: true });
+  }
+});
+
+test("§2: init makes key and first mark, the first start goes on with them, and a second init changes nothing", async () => {
+  const data = await mkdtemp(join(tmpdir(), "godwit-registry-"));
+  try {
+    const first = await init(data);
+    expect(first.said).toContain("incarnation");
+    expect(first.code).toBe(0);
+    const second = await init(data);
+    expect(second.code).not.toBe(0);
+    expect(second.said).toContain("holds a registry already: nothing was changed");
+    await using started = await registry(data);
+    await expect.poll(started.readyz, patience).toContain('"ready":true');
+    expect(started.log()).not.toContain("may have forgotten");
+    await started.end("SIGTERM");
   } finally {
     await rm(data, { recursive: true, force: true });
   }

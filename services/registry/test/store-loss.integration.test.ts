@@ -315,6 +315,20 @@ describe("a Redis that forgets", () => {
   });
 });
 
+test("while nothing is lost a command is one script and nothing else", async () => {
+  await using it = await pair();
+  const host = await it.a.open();
+  await it.a.renew(host); // now Redis knows the script
+  await command(it.redis.url, (redis) => redis.config("RESETSTAT"));
+  for (let n = 0; n < 50; n++) await it.a.renew(host);
+  const stats = await infoOf(it.redis.url, "commandstats");
+  // Four commands of the script itself, counted with it; none is sent beside it.
+  const calls = (name: string) => Number(new RegExp(`cmdstat_${name}:calls=(\\d+)`).exec(stats)?.[1] ?? 0);
+  expect(calls("evalsha")).toBe(50);
+  expect(calls("get")).toBe(50);
+  expect(calls("info") + calls("ping") + calls("script\\|exists")).toBeLessThanOrEqual(2); // of the connection that asks this
+});
+
 describe("registries that are set up against each other", () => {
   const long = { durationMs: 600_000, graceMs: 5_000, renewEveryMs: 9_000 };
 
