@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { standing } from "./lineage-walk.ts";
+import { basesOfSpine, standing } from "./lineage-walk.ts";
 import type { Base, CheckpointRef } from "./record.ts";
 
 const ref = (major: bigint, tick: bigint, digest = `checkpoint ${major}/${tick}`, era = 0n): CheckpointRef => ({
@@ -76,6 +76,22 @@ describe("on the lineage (§4)", () => {
     expect(standing(later, now, ref(0n, 10n))).toBe("on-lineage");
     expect(standing(later, now, ref(0n, 99n, "any", 4n))).toBe("on-lineage");
   });
+});
+
+test("GA-9: a spine stands for the bases with which the agent came there", () => {
+  const spine = [
+    { ref: ref(2n, 30n), base: ref(1n, 20n) },
+    { ref: ref(1n, 20n), base: ref(0n, 10n) },
+    { ref: ref(0n, 10n), base: ref(0n, 0n) },
+    { ref: ref(0n, 0n), base: undefined },
+  ];
+  expect(basesOfSpine(spine)).toEqual(bases);
+  expect(basesOfSpine(spine.slice(-1)), "as acquire makes it").toEqual([base(0n, ref(0n, 0n))]);
+  const long = Array.from({ length: 100 }, (_, at) => ({
+    ref: ref(BigInt(200 - at), 1n),
+    base: ref(BigInt(199 - at), 1n),
+  }));
+  expect(basesOfSpine(long)).toHaveLength(64);
 });
 
 describe("EI-11: another checkpoint of one major and tick", () => {

@@ -78,9 +78,13 @@ export interface SpineLink {
   readonly base: CheckpointRef | undefined;
 }
 
-/** The bases that a checkpoint and its spine stand for: the checkpoint first, then base by base down to tick 0. */
+/**
+ * The bases that a checkpoint and its spine stand for: the checkpoint first, then base by base down to tick 0. What the first
+ * major made after tick 0 started from that, in the same major: one entry, as `acquire` makes it.
+ */
 export function basesOfSpine(links: readonly SpineLink[]): readonly Base[] {
   return links
+    .filter(({ ref }, at) => at === 0 || !sameTerm(ref, links[at - 1]?.ref ?? ref))
     .slice(0, maxBases)
     .map(({ ref, base }) => ({ era: ref.era, major: ref.major, startedFrom: base ?? ref }));
 }
