@@ -2,8 +2,12 @@
 
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
+import { systemClock } from "@godwit/common/clock";
+import { toProtoSigned } from "@godwit/lineage";
+import { Redis } from "ioredis";
 import { describe, expect, test } from "vitest";
-import { done, expectRefused, TestHost } from "./fixtures/host.ts";
+import { statementIn } from "../src/mark/mark.ts";
+import { done, expectRefused, incarnationOf, nameOf, TestHost } from "./fixtures/host.ts";
 import { TestRegistry } from "./fixtures/registry.ts";
 import { type Ground, layGround, storeKinds } from "./fixtures/stores.ts";
 
@@ -80,3 +84,76 @@ describe.each(storeKinds)("after a quarantine on the %s store", (kind) => {
     );
   });
 });
+
+test("GA-6: both replicas are restarted in the middle of a quarantine, under load: one incarnation, one end, nothing else served before it", async () => {
+  await using ground = await layGround("redis");
+  let replicas = [await TestRegistry.start(ground, choices), await TestRegistry.start(ground, choices)];
+  const stopped: TestRegistry[] = [];
+  try {
+    const former = await incarnationOf(at(replicas, 0));
+    const incarnations = new Set<string>();
+    const early: string[] = [];
+    const loading = new AbortController();
+    let served = 0;
+    const load = async (n: number) => {
+      while (!loading.signal.aborted) {
+        const registry = at(replicas, n % 2);
+        try {
+          const host = await TestHost.open(registry);
+          incarnations.add(host.incarnation);
+          const conceived = host.conceive();
+          const answer = await registry.authority.acquire({
+            command: host.command(conceived.agentId),
+            head: toProtoSigned(conceived.checkpoint.signed),
+          });
+          // A genesis of era 0 is refused under the new incarnation, but only once everything is served.
+          const name = nameOf(answer.refusal);
+          if (name !== "QUARANTINE" && host.incarnation !== former) {
+            served++;
+            if (await inQuarantine(registry)) early.push(name);
+          }
+        } catch {
+          // the registry was stopped, or the store was between two marks
+        }
+        await systemClock.sleep(5, loading.signal).catch(() => {});
+      }
+    };
+    const loads = [0, 1, 2, 3].map(load);
+    const redis = new Redis(ground.redis?.url ?? "");
+    await redis.flushall();
+    redis.disconnect();
+    await expect
+      .poll(() => replicas.map(({ graph }) => graph.keeper.trouble() === undefined), patience)
+      .toEqual([false, false]);
+    const noticed = await incarnationOf(at(replicas, 0));
+    for (const n of [0, 1]) {
+      const again = await TestRegistry.start(ground, choices);
+      stopped.push(at(replicas, n));
+      replicas = replicas.with(n, again);
+      await at(stopped, n).stop();
+    }
+    await expect
+      .poll(() => replicas.map(({ graph }) => graph.keeper.trouble()), patience)
+      .toEqual([undefined, undefined]);
+    await expect.poll(() => served, patience).toBeGreaterThan(10);
+    loading.abort();
+    await Promise.all(loads);
+    expect(early).toEqual([]);
+    expect([await incarnationOf(at(replicas, 0)), await incarnationOf(at(replicas, 1))]).toEqual([noticed, noticed]);
+    incarnations.delete(former);
+    expect([...incarnations]).toEqual([noticed]);
+  } finally {
+    for (const registry of replicas) await registry.stop();
+  }
+});
+
+function at(replicas: readonly TestRegistry[], n: number): TestRegistry {
+  const registry = replicas[n];
+  if (registry === undefined) throw new Error(`there is no replica ${n}`);
+  return registry;
+}
+
+async function inQuarantine({ graph }: TestRegistry): Promise<boolean> {
+  const { mark } = await graph.store.readMark();
+  return mark === undefined || statementIn(mark).quarantine;
+}
