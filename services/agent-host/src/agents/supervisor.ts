@@ -191,7 +191,7 @@ export class Supervisor {
   /** The target has it: a tombstone is written, and the loop ends (§6). */
   async retireTo(ownerHostId: string): Promise<void> {
     await this.#turns.run(() => this.tenancy.retireTo(ownerHostId));
-    this.#outcome = { kind: "stopped", reason: "migrated" };
+    if (this.tenancy.tenure.kind === "RETIRED") this.#outcome = { kind: "stopped", reason: "migrated" };
     this.nudge();
   }
 

@@ -452,6 +452,18 @@ describe("handing over", patient, () => {
     await tenancy.retireTo(bob.hostId);
     expect(place.storage.counters.units).toBe(writes);
   });
+
+  test("GH-3: a STARTED that comes after a doubt retires nothing: only the registry knows by then", async () => {
+    const place = await AgentPlace.create();
+    const { tenancy } = await relinquished(place);
+    tenancy.doubt("session-void");
+    await tenancy.retireTo(bob.hostId);
+    expect(tenancy.tenure.kind).toBe("RECOVERY_REQUIRED");
+    expect(place.storage.agent(place.agentId)?.journal.phase).toBe("relinquished");
+    expect(await tenancy.settle()).toEqual({ kind: "granted" });
+    await tenancy.retireTo(bob.hostId);
+    expect(tenancy.tenure.kind).toBe("ACTIVE_OWNER");
+  });
 });
 
 describe("recovering as the owner", patient, () => {

@@ -252,10 +252,14 @@ export class Tenancy {
     return await this.#giveUp({ command: "terminate" }, undefined);
   }
 
-  /** The target runs it: the local copy stays as a replica, under a tombstone. Nothing to do where `settle` found it out. */
+  /**
+   * The target runs it: the local copy stays as a replica, under a tombstone. Nothing to do where `settle` found it out; and
+   * not where a doubt came before STARTED: the store may have forgotten the claim and granted the agent to this host again,
+   * so only the registry knows (GH-3, GA-9).
+   */
   async retireTo(targetHostId: string): Promise<void> {
-    if (this.#tenure.kind === "RETIRED") return;
-    const { era, major } = this.#tenure.kind === "HANDOFF_PENDING" ? this.#tenure.grant : { era: 0n, major: 0n };
+    if (this.#tenure.kind !== "HANDOFF_PENDING") return;
+    const { era, major } = this.#tenure.grant;
     this.#step({ kind: "retired", why: "migrated" });
     await this.#write({ phase: "retired", why: "migrated", era, major, targetHostId });
   }
