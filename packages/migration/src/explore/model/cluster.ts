@@ -27,11 +27,19 @@ import { HostSteps, type Move } from "./host-steps.ts";
 import { lineagesOf } from "./lineages.ts";
 import { Network } from "./network.ts";
 import { see } from "./onlooker.ts";
-import { isServing, serve } from "./registry.ts";
+import { isServing, serve, serveReassert } from "./registry.ts";
 import { productionRules, type Rules } from "./rules.ts";
 import { describeGhost, describeHost, describeMessage, describeStore } from "./show.ts";
 import { StoreSteps } from "./store-steps.ts";
-import { type Ghost, type GhostEvent, type Host, type Message, type Store, sessionName } from "./world.ts";
+import {
+  firstIncarnation,
+  type Ghost,
+  type GhostEvent,
+  type Host,
+  type Message,
+  type Store,
+  sessionName,
+} from "./world.ts";
 
 export interface ClusterOptions {
   readonly hosts: readonly string[];
@@ -99,13 +107,13 @@ export class Cluster implements System {
       messages: this.#network.messages,
       ghostEvents: this.#ghostEvents,
     });
-    this.#storeSteps = new StoreSteps(options);
+    this.#storeSteps = new StoreSteps(options, this.#rules);
   }
 
   initial(): Int32Array {
     const [first, ...others] = this.options.hosts as [string, ...string[]];
-    const genesis = this.#digests.write(first, { era: 0n, major: 0n }, undefined);
-    const incarnation = "i0";
+    const genesis = this.#digests.write(first, { era: 0n, major: 0n }, undefined, undefined);
+    const incarnation = firstIncarnation;
     const fields = new Int32Array(at.hosts + this.options.hosts.length);
     const live = (name: string): Host => ({
       ...crashed({ name, boots: 1, relinquished: undefined, staged: undefined } as Host),
@@ -118,8 +126,8 @@ export class Cluster implements System {
       this.options.hosts.map((name) => [sessionName({ hostId: name, bootId: "1" }), { incarnation, closed: false }]),
     );
     fields[at.store] = this.#stores.number({
-      mark: { incarnation, counter: 0n, quarantine: false },
-      intact: true,
+      mark: { incarnation, counter: 0n, quarantine: false, storeIdentity: "s" },
+      identity: "s",
       record: undefined,
       sessions,
       holders: {},
@@ -127,7 +135,7 @@ export class Cluster implements System {
     // Nothing is saved: the first state of the store stands for that.
     fields[at.saved] = fields[at.store] as number;
     fields[at.net] = 0;
-    fields[at.ghost] = this.#ghosts.number({ terms: [] });
+    fields[at.ghost] = this.#ghosts.number({ terms: [], mark: { incarnation, counter: 0n } });
     fields[at.budget] = packBudgets(this.options.budgets);
     const creator: Host = { ...live(first), journal: { phase: "acquiring", bootId: "1" }, supervised: true };
     [creator, ...others.map(live)].forEach((host, index) => {
@@ -275,7 +283,7 @@ export class Cluster implements System {
     if (orphans === undefined) {
       orphans = this.#network.get(net).some((id) => {
         const message = this.#network.message(id);
-        return message.kind === "request" && !message.reply;
+        return (message.kind === "request" || message.kind === "reassert") && !message.reply;
       });
       this.#orphans[net] = orphans;
     }
@@ -288,7 +296,9 @@ export class Cluster implements System {
     if (net === undefined) {
       const store = this.#stores.value(next[at.store] as number);
       net = this.#network.map(next[at.net] as number, (message) =>
-        message.kind === "request" && !message.reply && this.#storeSteps.isPast(store, message.command)
+        (message.kind === "request" || message.kind === "reassert") &&
+        !message.reply &&
+        this.#storeSteps.isPast(store, message)
           ? undefined
           : message,
       );
@@ -313,7 +323,7 @@ export class Cluster implements System {
       if (!canPay(this.#fields[at.budget] as number, cost)) continue;
       const after = this.#network.map(net, (message) => {
         if (!isOfCall(message, name, slot)) return message;
-        return message.kind === "request" ? { ...message, reply: false } : undefined;
+        return message.kind === "request" || message.kind === "reassert" ? { ...message, reply: false } : undefined;
       });
       this.#take(index, { ...move, cost }, emit, after, true);
     }
@@ -341,7 +351,7 @@ export class Cluster implements System {
       (message.kind === "handoff" ? message.token.handoffId : message.handoffId) === stream.handoffId;
     const coming = this.#network.get(net).some((id) => {
       const message = this.#network.message(id);
-      return isFrame(message) && message.kind !== "request" && message.to === name;
+      return isFrame(message) && "to" in message && message.to === name;
     });
     if (!linked) {
       if (!coming) this.#take(index, stream.closed, emit);
@@ -389,7 +399,7 @@ export class Cluster implements System {
       const id = bag[position] as number;
       if (position > 0 && bag[position - 1] === id) continue;
       const message = this.#network.message(id);
-      if (message.kind === "request") {
+      if (message.kind === "request" || message.kind === "reassert") {
         if (serving) this.#serve(id, net, emit);
         continue;
       }
@@ -403,22 +413,13 @@ export class Cluster implements System {
     const fields = this.#fields;
     const served = this.#storeSteps.served(fields[at.store] as number, id, () => {
       const store = this.#stores.value(fields[at.store] as number);
-      const message = this.#network.message(id) as Extract<Message, { kind: "request" }>;
-      const result = serve(this.#rules, this.#digests, store, message);
-      this.row(`§4 ${result.row}`);
-      const { from: to, slot, reply, command } = message;
-      const answered = reply && !(slot === "report" && result.answer.kind === "applied");
-      const response: Message = { kind: "response", to, slot, commandId: command.id, answer: result.answer };
-      const step: Step = {
-        who: "registry",
-        event: `${command.kind} of ${to}: ${result.row.slice(command.kind.length + 1)}`,
-        fault: false,
-        violation: result.violation,
-      };
+      const message = this.#network.message(id);
+      const { result, response, step } =
+        message.kind === "reassert" ? this.#reassert(store, message) : this.#command(store, message);
       return {
         store: this.#stores.number(result.store),
-        response: answered ? this.#network.messages.number(response) : -1,
-        kept: this.#network.messages.number({ ...message, reply: false }),
+        response: response === undefined ? -1 : this.#network.messages.number(response),
+        kept: this.#network.messages.number({ ...message, reply: false } as Message),
         ghost: result.ghost.map((event) => this.#ghostEvents.number(event)),
         step,
         again: { ...step, fault: true, event: `${step.event} (and it stays under way)` },
@@ -440,17 +441,51 @@ export class Cluster implements System {
     this.#finish(served.ghost, served.again, emit);
   }
 
+  #command(store: Store, message: Message) {
+    if (message.kind !== "request") throw new TypeError("only requests are served");
+    const result = serve(this.#rules, this.#digests, store, message);
+    this.row(`§4 ${result.row}`);
+    const { from: to, slot, reply, command } = message;
+    // Nobody waits to hear that a report was applied.
+    const answered = reply && !(slot === "report" && result.answer.kind === "applied");
+    const response: Message | undefined = answered
+      ? { kind: "response", to, slot, commandId: command.id, answer: result.answer }
+      : undefined;
+    const event = `${command.kind} of ${to}: ${result.row.slice(command.kind.length + 1)}`;
+    const step: Step = { who: "registry", event, fault: false, violation: result.violation };
+    return { result, response, step };
+  }
+
+  #reassert(store: Store, message: Extract<Message, { kind: "reassert" }>) {
+    const result = serveReassert(this.#rules, store, message);
+    this.row(result.row);
+    const { from: to, reply } = message;
+    const { decision, violation } = result;
+    const response: Message | undefined = reply ? { kind: "reasserted", to, slot: "reassert", decision } : undefined;
+    const step: Step = { who: "registry", event: `reassert of ${to}: ${result.row}`, fault: false, violation };
+    return { result, response, step };
+  }
+
   #registryAndStore(store: Store, emit: Emit): void {
     const fields = this.#fields;
     const hosts = this.#hosts.map((known, index) => known.value(fields[at.hosts + index] as number));
-    const saved = this.#stores.value(fields[at.saved] as number);
-    for (const move of this.#storeSteps.alone(store, hosts, saved, fields[at.budget] as number)) {
+    const ghost = fields[at.ghost] as number;
+    const moves = this.#storeSteps.alone({
+      store,
+      hosts,
+      saved: this.#stores.value(fields[at.saved] as number),
+      isSaved: fields[at.saved] !== 0,
+      newest: this.#ghosts.value(ghost).mark,
+      budget: fields[at.budget] as number,
+    });
+    for (const move of moves) {
       const next = this.#start();
       if (move.store !== undefined) next[at.store] = this.#stores.number(move.store);
       if (move.save) next[at.saved] = next[at.store] as number;
       next[at.budget] = (next[at.budget] as number) - move.cost;
       if (move.row !== undefined) this.row(move.row);
-      this.#finish([], move.step, emit);
+      const mark = move.mark && { incarnation: move.mark.incarnation, counter: move.mark.counter };
+      this.#finish(mark === undefined ? [] : [this.#ghostEvents.number({ kind: "marked", mark })], move.step, emit);
     }
   }
 
@@ -462,8 +497,9 @@ export class Cluster implements System {
 }
 
 function isOfCall(message: Message, host: string, slot: string): boolean {
-  if (message.kind === "request") return message.from === host && message.slot === slot && message.reply;
-  return message.kind === "response" && message.to === host && message.slot === slot;
+  if (message.kind === "request" || message.kind === "reassert")
+    return message.from === host && message.slot === slot && message.reply;
+  return (message.kind === "response" || message.kind === "reasserted") && message.to === host && message.slot === slot;
 }
 
 export type { BudgetName, Draft };

@@ -11,6 +11,12 @@ import {
   giveUp,
   type HostContext,
   isAtRest,
+  leaseOf,
+  loseGrant,
+  nowOf,
+  reasserted,
+  reassertItem,
+  renewed,
   report,
   reported,
   sessionVoid,
@@ -24,6 +30,7 @@ import {
 import type { Network } from "./network.ts";
 import {
   announced,
+  isLost,
   isOffered,
   readingOf,
   standingOfSession,
@@ -182,7 +189,8 @@ export class HostSteps {
     if (after === undefined) {
       const name = this.#host(index, 0).name;
       after = network.map(net, (message) => {
-        if (message.kind === "request") return message.from === name ? { ...message, reply: false } : message;
+        if (message.kind === "request" || message.kind === "reassert")
+          return message.from === name ? { ...message, reply: false } : message;
         if (message.to === name) return undefined;
         const sentHere =
           (message.kind === "handoff" && message.token.sourceHostId === name) ||
@@ -310,6 +318,13 @@ export class HostSteps {
       });
       waits.push({ slot: "tenancy", move });
     }
+    if (host.reasserting) {
+      const event = "gives up waiting for the answer to reassert";
+      waits.push({
+        slot: "reassert",
+        move: this.#step(index, host, { event }, (draft) => draft.set({ reasserting: false })),
+      });
+    }
     if (target?.waiting) {
       const event = "gives up waiting for the answer to claim";
       const move = this.#step(index, host, { event }, (draft) => claimAnswered(draft, { kind: "unknown" }));
@@ -354,7 +369,14 @@ export class HostSteps {
 
   #hear(index: number, host: Host, message: Message): Move {
     switch (message.kind) {
+      case "reasserted": {
+        const { decision } = message;
+        return this.#step(index, host, { event: `hears: reassert ${decision.kind}` }, (draft) =>
+          reasserted(draft, decision),
+        );
+      }
       case "request":
+      case "reassert":
         throw new TypeError("a host serves no requests");
       case "response": {
         const { slot, answer, commandId } = message;
@@ -425,9 +447,31 @@ export class HostSteps {
     }
     const sessionKey = sessionName(sessionId(name, session));
     const stands = standingOfSession(store, sessionKey, session);
+    const quarantine = store.mark?.quarantine ?? false;
+    const incarnation = store.mark?.incarnation ?? "";
+    if (stands === "moved-on" && quarantine) {
+      // GA-7, GA-8: the session is brought over, unless its deadline ever passed; then a new one is opened at once.
+      const from = this.#context.rules.reassertsFrom(leaseOf(host), incarnation, nowOf(host));
+      const recorded = store.sessions[sessionKey];
+      const brought =
+        from === undefined || store.mark === undefined
+          ? undefined
+          : this.#context.rules.reassertSession(
+              recorded && { ...recorded, generation: 0n },
+              { generation: 0n, from },
+              store.mark,
+            );
+      if (brought?.kind === "brought-over") {
+        add("brings its session over to the new incarnation", (draft) => {
+          renewed(draft, "reasserted", incarnation);
+          return withSession(store, sessionKey, incarnation);
+        });
+        return moves;
+      }
+    }
     if (stands === "open" && host.lapsed) {
       add("renews its session, late", (draft) => {
-        draft.set({ lapsed: false });
+        renewed(draft, "renewed", incarnation);
         return undefined;
       });
     } else if (stands !== "open") {
@@ -451,6 +495,38 @@ export class HostSteps {
       });
     }
     if (stands !== "open") return moves;
+    if (quarantine && session.from !== undefined && !host.reasserting && host.supervised) {
+      add("reasserts the agent", (draft) => {
+        const found = reassertItem(draft);
+        if (found === undefined) return undefined;
+        const { item, from } = found;
+        const message = {
+          kind: "reassert",
+          from: name,
+          slot: "reassert",
+          reply: true,
+          item,
+          session: sessionId(name, session),
+          incarnation: from,
+          under: incarnation,
+        } as const;
+        draft.sends.push(message);
+        draft.set({ reasserting: true });
+        return undefined;
+      });
+    }
+    if (!quarantine && grantIncarnation(host) !== undefined && grantIncarnation(host) !== incarnation) {
+      add("hears that its grant was not brought over", (draft) => {
+        loseGrant(draft);
+        return undefined;
+      });
+    }
+    if (!host.supervised && isLost(store) && host.held.length > 0 && host.journal.phase !== "terminated") {
+      add("hears of the loss, and looks at what it holds", (draft) => {
+        supervise(draft);
+        return undefined;
+      });
+    }
     const announces = !host.supervised || host.tenure.kind === "RECOVERY_REQUIRED";
     const newest = announces && host.journal.phase !== "terminated" ? host.held[0] : undefined;
     const next = withAnnounced(store, sessionKey, newest);
@@ -516,6 +592,12 @@ function answered(draft: Draft, call: NonNullable<Host["call"]>, answer: Paramet
     return;
   }
   tenancyAnswered(draft, call, answer);
+}
+
+/** The incarnation of the grant under which the host ticks, or was about to. */
+function grantIncarnation({ supervised, tenure }: Host): string | undefined {
+  if (!supervised || tenure.kind === "RECOVERY_REQUIRED" || tenure.kind === "RETIRED") return undefined;
+  return tenure.grant.incarnation;
 }
 
 /** What follows at once from where a step has come to. */

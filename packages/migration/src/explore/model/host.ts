@@ -6,13 +6,19 @@
 
 import {
   type AuthorityRecord,
+  type Base,
+  basesOfSpine,
   type CheckpointRef,
   type ClockReading,
   type Command,
   compareCheckpoints,
   type Doubt,
+  type GrantItem,
+  IllegalStep,
   type LeaseRules,
+  noticeLapse,
   openLease,
+  type ReassertDecision,
   type SessionLease,
   type TenureEvent,
   untrusted,
@@ -24,6 +30,7 @@ import {
   type Answer,
   agentId,
   type Call,
+  firstIncarnation,
   type GhostEvent,
   type GivingUp,
   type Host,
@@ -94,15 +101,46 @@ export class Draft {
 }
 
 export function canTick(rules: Rules, host: Host): boolean {
-  const { session, up, latest, tenure, lapsed, name } = host;
+  const { session, up, latest, tenure, name } = host;
   if (!up || session === undefined || latest === undefined) return false;
-  const lease = openLease(session.incarnation, start, leaseRules);
-  return rules.mayTick(tenure, lease, sessionId(name, session), lapsed ? afterDeadline : start).kind === "may";
+  return rules.mayTick(tenure, leaseOf(host), sessionId(name, session), nowOf(host)).kind === "may";
 }
 
-/** Without a session: what mayTick says to a supervisor whose host has none. */
+/** As if its newest renewal had been sent at the beginning of time; then the deadline passes, or it does not. */
 export function leaseOf({ session }: Host): SessionLease {
-  return session === undefined ? voidLease : openLease(session.incarnation, start, leaseRules);
+  if (session === undefined) return voidLease;
+  const { incarnation, from, missed } = session;
+  return { ...openLease(incarnation, start, leaseRules), from, lapsed: missed };
+}
+
+export function nowOf({ lapsed }: Host): ClockReading {
+  return lapsed ? afterDeadline : start;
+}
+
+/** session-keeper.ts: a renewal, or a reassert, was answered under `incarnation`. */
+export function renewed(draft: Draft, kind: "renewed" | "reasserted", incarnation: string): void {
+  const { host, context } = draft;
+  const { session } = host;
+  if (session === undefined) return;
+  const now = nowOf(host);
+  const lease = context.rules.stepLease(noticeLapse(leaseOf(host), now), {
+    kind,
+    incarnation,
+    sentAt: now,
+    rules: leaseRules,
+  });
+  if (lease.kind === "void") return;
+  const { from, lapsed } = lease;
+  const missed = from !== undefined && lapsed === true ? { missed: true } : {};
+  draft.set({
+    session: {
+      bootId: session.bootId,
+      incarnation: lease.incarnation,
+      ...(from === undefined ? {} : { from }),
+      ...missed,
+    },
+    lapsed: false,
+  });
 }
 
 export function withCheckpoint(held: readonly CheckpointRef[], checkpoint: CheckpointRef): readonly CheckpointRef[] {
@@ -115,7 +153,9 @@ export function tick(draft: Draft): void {
   const { host, context } = draft;
   const { latest, ground, name, held } = host;
   if (latest === undefined || ground === undefined) return;
-  const checkpoint = context.digests.write(name, ground, latest);
+  const { tenure } = host;
+  const grantedUnder = tenure.kind === "ACTIVE_OWNER" ? tenure.grant.incarnation : "";
+  const checkpoint = context.digests.write(name, ground, latest, { base: ground.base, grantedUnder });
   draft.set({ latest: checkpoint, untold: true, held: withCheckpoint(held, checkpoint) });
   draft.ghost.push({ kind: "committed", checkpoint, previous: latest });
 }
@@ -154,6 +194,19 @@ export function settle(draft: Draft, reading: Reading): void {
   if (session === undefined) return;
   draft.set({ latest: undefined }); // supervisor.ts #settle drops the instance (EI-2)
   if (reading.kind === "record") draft.record = reading.record;
+  const mark = { incarnation: session.incarnation, counter: counterOf(session.incarnation) };
+  const { journal, held } = host;
+  const loss = context.rules.judgeLoss(reading, {
+    mark,
+    journal: journalView(journal),
+    createdUnder: firstIncarnation,
+    held,
+  });
+  if (loss.kind === "wait") return;
+  if (loss.kind === "recover") {
+    recover(draft, session, loss.revision, loss.head);
+    return;
+  }
   const verdict = context.rules.judge(reading, {
     session: { id: sessionId(name, session), incarnation: session.incarnation },
     journal: journalView(host.journal),
@@ -174,7 +227,7 @@ export function settle(draft: Draft, reading: Reading): void {
       claimAgain(draft, session);
       return;
     case "recover":
-      recover(draft, session, verdict.record);
+      recoverByLineage(draft, session, verdict.record);
       return;
     case "give-up-again":
       giveUpAgain(draft, session, verdict.record);
@@ -196,7 +249,7 @@ function acquire(draft: Draft, session: Session): void {
   if (head === undefined) return;
   const genesis = {
     creatorHostId: draft.host.name,
-    incarnation: session.incarnation,
+    incarnation: firstIncarnation,
     recoveryPolicy: "latest",
     name: "agent",
   } as const;
@@ -212,13 +265,18 @@ function claimAgain(draft: Draft, session: Session): void {
   draft.ask("claim", session, { ...base, id, kind: "claim", token: journal.token });
 }
 
-function recover(draft: Draft, session: Session, record: AuthorityRecord): void {
+function recoverByLineage(draft: Draft, session: Session, record: AuthorityRecord): void {
   promoteStaged(draft);
   const { rules } = draft.context;
-  const head = draft.host.held.find((ref) => rules.standing(record.bases, record.head, ref) !== "orphan");
-  if (head === undefined) return;
+  const mark = { incarnation: session.incarnation, counter: counterOf(session.incarnation) };
+  const head = draft.host.held.find((ref) => rules.standingUnder(mark, record, ref) !== "orphan");
+  if (head !== undefined) recover(draft, session, record.revision, head);
+}
+
+function recover(draft: Draft, session: Session, revision: bigint, head: CheckpointRef): void {
+  promoteStaged(draft);
   draft.set({ journal: { phase: "recovering", base: head } });
-  const { revision } = record;
+  draft.step({ kind: "sending", command: "recover" });
   draft.ask("recover", session, { ...draft.command("recover", session, revision), kind: "recover", revision, head });
 }
 
@@ -230,6 +288,7 @@ export function giveUp(draft: Draft, what: GivingUp): void {
   const base = draft.command(what.command, session, ground.revision);
   const journal: Journal = { phase: "giving-up", bootId: session.bootId, commandId: base.id, ...what };
   draft.set({ journal });
+  draft.step({ kind: "sending", command: what.command });
   draft.doubt("outcome-unknown");
   sendGiveUp(draft, session, { base, revision: ground.revision, what, head: latest });
 }
@@ -316,7 +375,9 @@ export function tenancyAnswered(draft: Draft, call: Call, answer: Answer): void 
       remember(draft, answer.record);
       draft.set({ journal: { phase: "owner", bootId: call.session.bootId } });
       draft.step({ kind: "base-confirmed" });
-      draft.set({ latest: draft.host.ground?.base });
+      if (draft.host.ground !== undefined) {
+        draft.set({ latest: draft.host.ground.base, ground: { ...draft.host.ground, pending: undefined } });
+      }
       return;
   }
 }
@@ -340,8 +401,17 @@ export function grantedBy(draft: Draft, session: Session, record: AuthorityRecor
   const { era, major, incarnation, revision } = record;
   const baseConfirmed = record.unconfirmed === undefined;
   const grant = { era, major, session: sessionId(draft.host.name, session), incarnation };
+  // GA-8: a grant of another incarnation than the lease's is none.
+  const { session: current } = draft.host;
+  const stale =
+    current !== undefined &&
+    !draft.context.rules.mayTake(grant, leaseOf(draft.host), sessionId(draft.host.name, current)) &&
+    current.bootId === session.bootId;
   draft.step({ kind: "granted", grant, baseConfirmed });
-  draft.set({ ground: { era, major, base, created, revision }, latest: baseConfirmed ? base : undefined });
+  const { bases, head, afterLoss } = record;
+  const pending = baseConfirmed ? undefined : { bases, head, afterLoss };
+  draft.set({ ground: { era, major, base, created, revision, pending }, latest: baseConfirmed ? base : undefined });
+  if (stale) draft.doubt("session-void");
   // Lost while the answer was on its way: nobody will say so again.
   if (draft.host.session?.bootId !== session.bootId) draft.doubt("session-void");
 }
@@ -426,5 +496,81 @@ export function crashed(host: Host): Host {
     target: undefined,
     promoting: false,
     nonce: 0,
+    reasserting: false,
   };
+}
+
+export function counterOf(incarnation: string): bigint {
+  return BigInt(incarnation.slice(1));
+}
+
+/** A host that hears of a loss looks at what it holds and does not run (GA-5), and doubts what was not brought over. */
+export function loseGrant(draft: Draft): void {
+  draft.doubt("session-void");
+}
+
+/** GA-7: the grant that is held, with what is known of the lineage. Undefined when GA-8 forbids it. */
+export function reassertItem(draft: Draft): { readonly item: GrantItem; readonly from: string } | undefined {
+  const { host, context } = draft;
+  const { session, tenure, ground, name, held } = host;
+  if (session?.from === undefined || ground === undefined) return undefined;
+  const right = context.rules.mayReassert(tenure, {
+    lease: leaseOf(host),
+    session: sessionId(name, session),
+    to: session.incarnation,
+    now: nowOf(host),
+  });
+  if (right.kind !== "may") return undefined;
+  const { era, major, base, pending, revision } = ground;
+  const newest = held.find((ref) => ref.era === era && ref.major === major) ?? base;
+  const spine = basesOfSpine(context.digests.spine(base));
+  const bases: readonly Base[] =
+    spine[0]?.startedFrom.digest === base.digest
+      ? [{ era, major, startedFrom: base }, ...spine.slice(1)]
+      : [{ era, major, startedFrom: base }, ...spine];
+  const item: GrantItem = {
+    kind: "grant",
+    agentId,
+    genesis: { name: "agent", recoveryPolicy: "latest" },
+    grant: { era, major, session: right.grant.session, incarnation: right.grant.incarnation },
+    revision,
+    head: pending?.head ?? newest,
+    bases: pending?.bases ?? bases,
+    unconfirmed: pending === undefined ? undefined : base,
+    forced: undefined,
+    afterLoss: pending?.afterLoss,
+  };
+  return { item, from: session.from };
+}
+
+/** The answer to a reassert: the same right under the new incarnation, or doubt. */
+export function reasserted(draft: Draft, decision: ReassertDecision): void {
+  draft.set({ reasserting: false });
+  const { host, context } = draft;
+  const { session, tenure, ground, name } = host;
+  if (decision.kind !== "rebuilt" && decision.kind !== "answered") {
+    if (host.supervised && tenure.kind !== "RETIRED") draft.doubt("lost-grant");
+    return;
+  }
+  const { record } = decision;
+  if (session === undefined || ground === undefined || record.era !== ground.era || record.major !== ground.major)
+    return;
+  const grant = {
+    era: record.era,
+    major: record.major,
+    session: sessionId(name, session),
+    incarnation: record.incarnation,
+  };
+  if (!context.rules.mayTake(grant, leaseOf(host), sessionId(name, session))) return;
+  try {
+    draft.step({ kind: "reasserted", grant });
+  } catch (cause) {
+    if (!(cause instanceof IllegalStep)) throw cause;
+    return; // given up while the answer was on its way: the doubt that is open already settles it
+  }
+  remember(draft, record);
+  if (draft.host.latest !== undefined || ground.pending !== undefined) return;
+  // EI-2: its major may have gone on from its base; the newest checkpoint of it is what it stands on.
+  const newest = host.held.find((ref) => ref.era === ground.era && ref.major === ground.major);
+  draft.set({ latest: newest ?? ground.base });
 }

@@ -9,15 +9,17 @@ import { type Ghost, type Store, shortRef } from "./world.ts";
 export function lineagesOf(
   rules: Rules,
   digests: Digests,
-  { record, mark, intact }: Store,
+  { record, mark, identity }: Store,
   { terms }: Ghost,
 ): string | undefined {
-  if (record === undefined || !intact || record.incarnation !== mark?.incarnation) return undefined;
+  if (record === undefined || mark?.storeIdentity !== identity || record.incarnation !== mark.incarnation)
+    return undefined;
+  if (record.afterLoss !== undefined) return undefined;
   if (record.conflict !== undefined) return "EI-11: two checkpoints of one major and tick were committed";
   for (const { base, last } of terms) {
     for (const seen of last === undefined ? [base] : [base, last]) {
       if (compareTerms(seen, record) >= 0) continue;
-      const standing = rules.standing(record.bases, record.head, seen);
+      const standing = rules.standing(record.bases, record.head, seen, record);
       if (standing === "divergent") return `EI-3: ${shortRef(seen)} and the record's lineage are two`;
       const kept = digests.descends(record.head, seen);
       if (kept && standing !== "on-lineage")

@@ -10,13 +10,16 @@ import { type Ghost, type GhostEvent, shortRef, shortTerm, type TermSeen } from 
 
 export type Seen = { readonly ghost: Ghost } | { readonly violation: string };
 
-export function see({ terms }: Ghost, event: GhostEvent): Seen {
+export function see(ghost: Ghost, event: GhostEvent): Seen {
+  const { terms } = ghost;
   switch (event.kind) {
+    case "marked":
+      return { ghost: { terms, mark: event.mark } };
     case "granted": {
       const { era, major, session, base, by } = event;
       const known = terms.find((seen) => compareTerms(seen, event) === 0);
       if (known !== undefined) {
-        if (known.session === session && known.base.digest === base.digest) return { ghost: { terms } };
+        if (known.session === session && known.base.digest === base.digest) return { ghost };
         return { violation: `term ${shortTerm(event)} was given to ${known.session} and again to ${session}` };
       }
       if (by === "claim") {
@@ -28,7 +31,7 @@ export function see({ terms }: Ghost, event: GhostEvent): Seen {
         }
       }
       const added: TermSeen = { era, major, session, base, last: undefined };
-      return { ghost: { terms: [...terms, added].sort(compareTerms) } };
+      return { ghost: { ...ghost, terms: [...terms, added].sort(compareTerms) } };
     }
     case "committed": {
       const { checkpoint, previous } = event;
@@ -41,7 +44,9 @@ export function see({ terms }: Ghost, event: GhostEvent): Seen {
           violation: `EI-3: ${shortRef(checkpoint)} follows ${shortRef(previous)}, its term went on to ${shortRef(follows)}`,
         };
       }
-      return { ghost: { terms: terms.map((seen) => (seen === known ? { ...seen, last: checkpoint } : seen)) } };
+      return {
+        ghost: { ...ghost, terms: terms.map((seen) => (seen === known ? { ...seen, last: checkpoint } : seen)) },
+      };
     }
   }
 }

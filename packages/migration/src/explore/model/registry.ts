@@ -5,8 +5,11 @@ import {
   type AuthorityRecord,
   type CheckpointRef,
   compareCheckpoints,
+  compareTerms,
   type Facts,
   isToBeTakenUp,
+  type ReassertDecision,
+  type ReassertRefusal,
   type SessionId,
 } from "@godwit/common/lease";
 import type { Reading } from "../../judge.ts";
@@ -14,6 +17,7 @@ import type { Digests } from "./digests.ts";
 import type { Rules } from "./rules.ts";
 import {
   type Answer,
+  firstIncarnation,
   type GhostEvent,
   type Message,
   type Session,
@@ -45,6 +49,7 @@ export function serve(rules: Rules, digests: Digests, store: Store, { command }:
     announced: announced(store),
     genesisMatches: true,
     tokenSignedByOwner: token !== undefined && token.sourceHostId === record?.owner?.hostId,
+    spine: command.kind === "recover" ? digests.spineFacts(command.head) : undefined,
   };
   const decision = rules.decide(record, command, facts);
   switch (decision.kind) {
@@ -94,9 +99,10 @@ function headMoved(
   before: AuthorityRecord | undefined,
   after: AuthorityRecord,
 ): string | undefined {
-  if (before === undefined) return undefined;
+  // A recovery after a loss says nothing of the chain before its base is confirmed (GA-9).
+  if (before === undefined || after.afterLoss !== undefined) return undefined;
   const kept = digests.descends(after.head, before.head);
-  const standing = rules.standing(after.bases, after.head, before.head);
+  const standing = rules.standing(after.bases, after.head, before.head, after);
   if (kept && standing !== "on-lineage") return `EI-3: the former head is on the chain and the walk says ${standing}`;
   if (!kept && standing !== "orphan") return `EI-3: the former head is not on the chain and the walk says ${standing}`;
   return undefined;
@@ -124,8 +130,63 @@ export function announced(store: Store): readonly CheckpointRef[] {
     .sort((a, b) => compareCheckpoints(b, a));
 }
 
-export function isServing({ mark, intact }: Store): boolean {
-  return mark !== undefined && intact;
+export function isServing({ mark, identity }: Store): boolean {
+  return mark !== undefined && mark.storeIdentity === identity;
+}
+
+/** GA-7: what a host brings back, on the production `reassert`. The session was brought over before. */
+export function serveReassert(
+  rules: Rules,
+  store: Store,
+  { item, session, incarnation, under }: Extract<Message, { kind: "reassert" }>,
+): {
+  readonly store: Store;
+  readonly decision: ReassertDecision;
+  readonly row: string;
+  readonly ghost: readonly GhostEvent[];
+  readonly violation: string | undefined;
+} {
+  const { mark, record } = store;
+  if (mark === undefined) throw new Error("nothing is served without a mark");
+  const refused = (code: ReassertRefusal, row: string) => ({
+    store,
+    decision: { kind: "refused", code, record, write: false } as const,
+    row,
+    ghost: [],
+    violation: undefined,
+  });
+  if (under !== mark.incarnation) return refused("STALE_INCARNATION", "GA-6 what names another incarnation is refused");
+  if (callerStanding(store, session) !== "open")
+    return refused("NOT_OWNER", "GA-7 a reassert of a session that is void");
+  const decision = rules.reassert(record, item, { mark, session, from: incarnation });
+  const { kind } = decision;
+  const found =
+    record === undefined
+      ? "no record"
+      : compareTerms(record, item.grant ?? record) < 0
+        ? "a lower major"
+        : "the same major";
+  if (kind !== "rebuilt") {
+    const next =
+      kind === "violation" || (kind === "refused" && decision.write) ? { ...store, record: decision.record } : store;
+    const row = kind === "refused" ? `GA-7 refused (${decision.code})` : `GA-7 ${kind}`;
+    const violation = kind === "violation" ? "EI-7: a reassert shows that a major was given twice" : undefined;
+    return { store: next, decision, row, ghost: [], violation };
+  }
+  const next: AuthorityRecord = { ...decision.record, grant: signed };
+  const { era, major, owner, unconfirmed, bases } = next;
+  const base = unconfirmed ?? bases[0]?.startedFrom;
+  const ghost: readonly GhostEvent[] =
+    owner === undefined || base === undefined
+      ? []
+      : [{ kind: "granted", era, major, session: sessionName(owner), base, by: "reassert" }];
+  return {
+    store: { ...store, record: next },
+    decision: { ...decision, record: next },
+    row: `GA-7 rebuilt: ${found}`,
+    ghost,
+    violation: undefined,
+  };
 }
 
 /** What a host's `read` gives. */
@@ -142,6 +203,7 @@ export function isOffered(store: Store): boolean {
   if (reading.kind !== "record") return false;
   const { record, ownerVoid } = reading;
   if (record.terminated !== undefined || record.conflict !== undefined) return false;
+  if (record.incarnation !== store.mark?.incarnation) return false; // GA-9: its holders look by themselves
   if (record.state === "RETIRED") return record.reason !== undefined && isToBeTakenUp(record.reason);
   return ownerVoid;
 }
@@ -168,6 +230,15 @@ export function withAnnounced(store: Store, name: string, ref: CheckpointRef | u
   if (ref === undefined) return before === undefined ? store : { ...store, holders: others };
   if (before?.digest === ref.digest) return store;
   return { ...store, holders: { ...others, [name]: ref } };
+}
+
+/** GA-9: quarantine is over, and nobody has confirmed the record, or there is none though there are checkpoints. */
+export function isLost(store: Store): boolean {
+  if (!isServing(store) || store.mark?.quarantine || store.mark?.incarnation === firstIncarnation) return false;
+  return (
+    store.record === undefined ||
+    (store.record.incarnation !== store.mark?.incarnation && store.record.terminated === undefined)
+  );
 }
 
 /** How a session stands with the store, as a renewal finds it. */

@@ -1,6 +1,20 @@
 // The production functions that a model runs. A test puts a weakness in by giving another one.
 
-import { decide, mayTick, standing, stepTenure } from "@godwit/common/lease";
+import {
+  decide,
+  decideMark,
+  mayReassert,
+  mayTake,
+  mayTick,
+  reassert,
+  reassertSession,
+  reassertsFrom,
+  standing,
+  standingUnder,
+  stepLease,
+  stepTenure,
+} from "@godwit/common/lease";
+import { judgeLoss } from "../../after-loss.ts";
 import { judge } from "../../judge.ts";
 import { stepSource } from "../../source.ts";
 import { standingOf } from "../../standing.ts";
@@ -11,10 +25,19 @@ export interface Rules {
   readonly mayTick: typeof mayTick;
   readonly stepTenure: typeof stepTenure;
   readonly standing: typeof standing;
+  readonly standingUnder: typeof standingUnder;
   readonly judge: typeof judge;
   readonly standingOf: typeof standingOf;
   readonly stepSource: typeof stepSource;
   readonly stepTarget: typeof stepTarget;
+  readonly decideMark: typeof decideMark;
+  readonly mayReassert: typeof mayReassert;
+  readonly mayTake: typeof mayTake;
+  readonly reassert: typeof reassert;
+  readonly reassertSession: typeof reassertSession;
+  readonly reassertsFrom: typeof reassertsFrom;
+  readonly stepLease: typeof stepLease;
+  readonly judgeLoss: typeof judgeLoss;
 }
 
 export const productionRules: Rules = {
@@ -22,8 +45,17 @@ export const productionRules: Rules = {
   mayTick,
   stepTenure,
   standing,
+  standingUnder,
   judge,
   standingOf,
   stepSource,
   stepTarget,
+  decideMark,
+  mayReassert,
+  mayTake,
+  reassert,
+  reassertSession,
+  reassertsFrom,
+  stepLease,
+  judgeLoss,
 };

@@ -5,8 +5,13 @@ import { type Ghost, type Host, type Message, type Store, shortRef, shortTerm } 
 
 type Parts = Map<string, string>;
 
-export function describeStore({ mark, intact, record, sessions, holders }: Store, parts: Parts): void {
-  const state = intact ? (mark?.quarantine ? " in quarantine" : "") : " of a store that forgot";
+export function describeStore({ mark, identity, record, sessions, holders }: Store, parts: Parts): void {
+  const state =
+    mark === undefined || mark.storeIdentity === identity
+      ? mark?.quarantine
+        ? " in quarantine"
+        : ""
+      : " of a store that forgot";
   parts.set("mark", `${mark?.incarnation ?? "none"}${state}`);
   parts.set("record", record === undefined ? "" : describeRecord(record));
   for (const [name, { closed, incarnation }] of Object.entries(sessions)) {
@@ -36,7 +41,10 @@ function describeRecord(record: AuthorityRecord): string {
 
 export function describeHost(host: Host, parts: Parts): void {
   const { name, up, session, lapsed, journal, held, staged, tenure, supervised, latest, call, source, target } = host;
-  const live = session === undefined ? "no session" : `session ${session.bootId} of ${session.incarnation}`;
+  const live =
+    session === undefined
+      ? "no session"
+      : `session ${session.bootId} of ${session.incarnation}${session.from === undefined ? "" : ` from ${session.from}`}${session.missed ? " (missed)" : ""}`;
   parts.set(name, up ? `${live}${lapsed ? ", past its deadline" : ""}` : "down");
   parts.set(`${name} tenure`, supervised ? describeTenure(tenure) : "");
   parts.set(`${name} journal`, journal.phase);
@@ -86,6 +94,10 @@ export function describeMessage(message: Message): string {
       return `STARTED to ${message.to}`;
     case "refused":
       return `REFUSED to ${message.to}`;
+    case "reassert":
+      return `reassert of ${message.from}${message.reply ? "" : " (given up)"}`;
+    case "reasserted":
+      return `answer to ${message.to}: reassert ${message.decision.kind}`;
   }
 }
 

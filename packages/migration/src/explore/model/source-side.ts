@@ -73,7 +73,7 @@ function execute(draft: Draft, command: SourceCommand): void {
       draft.doubt("ambiguous-handoff");
       return;
     case "retire":
-      if (draft.host.tenure.kind !== "RETIRED") {
+      if (draft.host.tenure.kind === "HANDOFF_PENDING") {
         draft.step({ kind: "retired", why: "migrated" });
         draft.set({ journal: { phase: "retired" } });
       }

@@ -5,10 +5,14 @@ import type {
   AuthorityRecord,
   CheckpointRef,
   Command,
+  GrantItem,
+  ReassertDecision,
   RefusalCode,
   RetiredReason,
+  SeenMark,
   SessionId,
   SignedBytes,
+  StoreMark,
   Tenure,
   Term,
 } from "@godwit/common/lease";
@@ -20,6 +24,9 @@ import type { TargetState } from "../../target.ts";
 export interface Session {
   readonly bootId: string;
   readonly incarnation: string;
+  /** From which a reassert brought it over; its deadline has passed since the last renewal under that one. */
+  readonly from?: string | undefined;
+  readonly missed?: boolean | undefined;
 }
 
 /** A relinquish token; nobody forges signatures here, so the signer is a fact. */
@@ -74,6 +81,8 @@ export interface Ground extends Term {
   readonly base: CheckpointRef;
   readonly created: boolean;
   readonly revision: bigint;
+  /** What a reassert tells beside its own checkpoints, while the base is not confirmed. */
+  readonly pending: Pick<AuthorityRecord, "bases" | "head" | "afterLoss"> | undefined;
 }
 
 /** Who waits for an answer of the registry, and for which. */
@@ -135,6 +144,8 @@ export interface Host {
   readonly promoting: boolean;
   /** Grows with each command whose outcome stayed unknown, so that the next one is another command. */
   readonly nonce: number;
+  /** A reassert of the agent was sent and not answered. */
+  readonly reasserting: boolean;
 }
 
 export interface StoredSession {
@@ -142,17 +153,12 @@ export interface StoredSession {
   readonly closed: boolean;
 }
 
-export interface Mark {
-  readonly incarnation: string;
-  readonly counter: bigint;
-  readonly quarantine: boolean;
-}
-
 /** Everything that the store can forget. */
 export interface Store {
-  /** Undefined or of another store than the live one: nothing is served before it was replaced. */
-  readonly mark: Mark | undefined;
-  readonly intact: boolean;
+  /** Gone, or of another store than the live one: nothing is served before it was replaced. */
+  readonly mark: StoreMark | undefined;
+  /** Which store there really is. */
+  readonly identity: string;
   readonly record: AuthorityRecord | undefined;
   readonly sessions: Readonly<Record<string, StoredSession>>;
   readonly holders: Readonly<Record<string, CheckpointRef>>;
@@ -182,10 +188,27 @@ export type Message =
     }
   | { readonly kind: "handoff"; readonly to: string; readonly token: Token; readonly checkpoint: CheckpointRef }
   | ({ readonly kind: "started"; readonly to: string; readonly handoffId: string; readonly digest: string } & Term)
-  | { readonly kind: "refused"; readonly to: string; readonly handoffId: string };
+  | { readonly kind: "refused"; readonly to: string; readonly handoffId: string }
+  | {
+      readonly kind: "reassert";
+      readonly from: string;
+      readonly slot: "reassert";
+      readonly reply: boolean;
+      readonly item: GrantItem;
+      readonly session: SessionId;
+      /** The incarnation from which the session came, and the one in which it is now. */
+      readonly incarnation: string;
+      readonly under: string;
+    }
+  | {
+      readonly kind: "reasserted";
+      readonly to: string;
+      readonly slot: "reassert";
+      readonly decision: ReassertDecision;
+    };
 
 /** Whose call it is: the supervisor's, the arriving agent's, or a head report, for which nobody waits. */
-export type Slot = "tenancy" | "arrival" | "report";
+export type Slot = "tenancy" | "arrival" | "report" | "reassert";
 
 /** What an onlooker has seen of one term. */
 export interface TermSeen extends Term {
@@ -198,9 +221,12 @@ export interface TermSeen extends Term {
 /** Oldest term first. */
 export interface Ghost {
   readonly terms: readonly TermSeen[];
+  /** The newest mark, of which a registry or a host knows whatever the store has forgotten. */
+  readonly mark: SeenMark;
 }
 
 export type GhostEvent =
+  | { readonly kind: "marked"; readonly mark: SeenMark }
   | { readonly kind: "committed"; readonly checkpoint: CheckpointRef; readonly previous: CheckpointRef }
   | ({
       readonly kind: "granted";
@@ -210,6 +236,8 @@ export type GhostEvent =
     } & Term);
 
 export const agentId = "agent";
+/** The incarnation in which everything begins, and which the genesis names. */
+export const firstIncarnation = "i0";
 export const signed: SignedBytes = { payload: new Uint8Array(0), signature: new Uint8Array(0) };
 
 export function sessionId(host: string, { bootId }: Session): SessionId {
