@@ -4,6 +4,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { systemClock } from "@godwit/common/clock";
 import { toProtoSigned } from "@godwit/lineage";
+import type { CommandResponse } from "@godwit/proto/godwit/registry/v1/authority";
 import { Redis } from "ioredis";
 import { describe, expect, test } from "vitest";
 import { statementIn } from "../src/mark/mark.ts";
@@ -75,8 +76,16 @@ describe.each(storeKinds)("after a quarantine on the %s store", (kind) => {
     stopping.abort();
 
     const { mark } = await registry.graph.keeper.under(async (standing) => standing);
-    await renewing();
-    const record = done(await holder.recover(registry, held.agentId, held.checkpoint.signed, held.record.revision));
+    let answer: CommandResponse | undefined;
+    await expect
+      .poll(async () => {
+        await renewing();
+        answer = await holder.recover(registry, held.agentId, held.checkpoint.signed, held.record.revision);
+        return nameOf(answer.refusal);
+      }, patience)
+      .toBe("UNSPECIFIED");
+    if (answer === undefined) throw new Error("no answer");
+    const record = done(answer);
     expect(record).toMatchObject({ era: mark.counter, major: 0n, owner: holder.session });
     expectRefused(
       await owner.recover(registry, held.agentId, held.checkpoint.signed, record.revision),

@@ -260,6 +260,24 @@ describe("a Redis that forgets", () => {
     expect(await it.b.renew(host)).toBe(3n);
   });
 
+  test("a quarantine that is there again, under the same mark, is one whose end was forgotten", async () => {
+    await using it = await pair();
+    await command(it.redis.url, (redis) => redis.flushall());
+    await it.bothLook();
+    const { bytes } = await it.a.mark();
+    await it.a.looks(LOOKS_OF_QUARANTINE + 1);
+    expect(it.news()).toHaveLength(2);
+    const { signed } = await it.a.mark();
+    await command(it.redis.url, (redis) => redis.set("godwit:mark", Buffer.from(bytes)));
+    await it.b.keeper.show(signed); // it has not looked since, but hears of it from a host
+    await it.b.looks(1);
+    expect(it.news()).toHaveLength(3);
+    expect(it.news()[2]).toMatchObject({ quarantine: true });
+    expect(it.news()[2]?.incarnation).not.toBe(it.news()[0]?.incarnation);
+    await it.a.looks(1);
+    expect(it.news()).toHaveLength(3);
+  });
+
   test("a mark that a host shows is believed only under this key", async () => {
     await using it = await pair();
     const { storeIdentity } = await it.a.mark();

@@ -5,6 +5,7 @@
 //       compare-and-set, so of several registries one writes it and the others adopt it. What hosts show counts like what this
 //       process has seen itself. A quarantine is ended by compare-and-set, after this process has watched it for its length.
 // 1. What was seen is taken down before the store is asked: it was written before, so a store that has less forgot it.
+//    The same goes for the end of a quarantine: a store that is in it again, under the same mark, forgot that end.
 // 2. Work that meets another mark is begun again under the one that is there: then it names a stale incarnation, or is
 //    repeated under the same one. Its step has done nothing.
 // 3. A quarantine that is too short for a lease that was given would let an agent run twice. So it never ends before the
@@ -82,6 +83,8 @@ export class MarkKeeper {
   #key: FoundKey | undefined;
   #seen: readonly SeenMark[] = [];
   #forgotUnder: string | undefined;
+  /** The newest that was seen out of quarantine. */
+  #ended: SeenMark | undefined;
   #watch: QuarantineWatch | undefined;
   /** Why this process took the store for one that forgot, and in which incarnation that ended. */
   #loss: { readonly incarnation: string; readonly text: string } | undefined;
@@ -137,7 +140,7 @@ export class MarkKeeper {
     const key = this.#key;
     if (key === undefined) throw this.#notServed(false);
     const shown = readShownMark(signed, key.signer.publicKey);
-    this.#seen = rememberMark(this.#seen, shown);
+    this.#remember(shown);
     if (adopted === undefined || !isNewest(adopted.mark, this.#seen)) await this.check();
   }
 
@@ -203,7 +206,7 @@ export class MarkKeeper {
   async #lookOnce(): Promise<State | undefined> {
     const { store, clock, entropy } = this.#parts;
     const seen = this.#seen; // before the store is asked
-    const forgotUnder = this.#forgotUnder;
+    const [forgotUnder, ended] = [this.#forgotUnder, this.#ended];
     const askedAtMs = clock.monotonicMs();
     const { identity, mark: bytes } = await store.readMark();
     const answeredAtMs = clock.monotonicMs();
@@ -221,7 +224,8 @@ export class MarkKeeper {
       liveIdentity: identity,
       seen,
       founding: key.founding,
-      forgotUnder,
+      forgotUnder:
+        mark?.quarantine === true && mark.incarnation === ended?.incarnation ? mark.incarnation : forgotUnder,
       newIncarnation: entropy.uuid(),
       nowSeconds: BigInt(Math.floor(clock.now().getTime() / 1_000)),
     });
@@ -238,6 +242,11 @@ export class MarkKeeper {
         if (mark === undefined) throw new Error("a mark was adopted that is not there");
         return await this.#adopt({ mark, signer: key.signer }, { key, askedAtMs, answeredAtMs });
     }
+  }
+
+  #remember(mark: StoreMark): void {
+    this.#seen = rememberMark(this.#seen, mark);
+    if (!mark.quarantine && mark.counter >= (this.#ended?.counter ?? 0n)) this.#ended = mark;
   }
 
   /** The same object for the same bytes. */
@@ -283,7 +292,7 @@ export class MarkKeeper {
     const { mark, signer } = standing;
     if (key.founding) await this.#keys.settle();
     this.#key = { signer, founding: false };
-    this.#seen = rememberMark(this.#seen, mark);
+    this.#remember(mark);
     if (this.#adoptedMark()?.incarnation !== mark.incarnation) {
       try {
         this.#noteLeases(await store.readOpenSessions(mark.bytes)); // before anything is served under it
