@@ -95,6 +95,10 @@ export const FAULTS = {
     () =>
       "the registry is not in quarantine, and only then is anything reasserted: open a new session and recover its agents",
   ),
+  FORCE_REFUSED: code(
+    { agentId: "string", refusal: "string", reason: "string" },
+    (f) => `the registry did not take the choice for agent ${f.agentId} (${f.refusal}): ${f.reason}`,
+  ),
   SESSION_EXISTS: code(
     host,
     (f) => `this boot id of host ${f.hostId} was used before: open the session with a new one`,
