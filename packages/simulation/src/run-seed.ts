@@ -1,10 +1,10 @@
 // One seed: a cluster, agents, moves and faults for some minutes; then the faults stop, and everything has to be well again.
 
 import { Cluster, readAgent } from "./cluster/cluster.ts";
-import type { SimHost } from "./cluster/sim-host.ts";
 import { drawFaults, type Fault, type FaultKind } from "./faults/plan.ts";
-import { agentsOn, Strikes } from "./faults/strike.ts";
+import { Strikes } from "./faults/strike.ts";
 import { History, type HistoryCounts, type Violation } from "./history/history.ts";
+import { Operator } from "./operator.ts";
 import { Chance } from "./time/chance.ts";
 import { Timeline } from "./time/timeline.ts";
 import { silence, type Trace, traceTo } from "./trace.ts";
@@ -17,6 +17,17 @@ export interface SeedRules {
   readonly print?: (line: string) => void;
   /** Of the plan's faults only these, by their ids; unset: all. */
   readonly onlyFaults?: ReadonlySet<number>;
+  /** The cluster; unset: drawn from the seed. */
+  readonly shape?: Shape;
+  /** How long before the faults end; unset: drawn, and longer when too little has happened by then. */
+  readonly lengthMs?: number;
+}
+
+export interface Shape {
+  readonly hosts: number;
+  readonly registries: number;
+  readonly agents: number;
+  readonly tickEveryMs?: number;
 }
 
 export interface SeedReport {
@@ -46,14 +57,18 @@ const LIVELY_WITHIN_MS = 90_000;
 /** I8. */
 const TIDY_WITHIN_MS = 180_000;
 const LEAST_FAULTS = 3;
+/** Microcents: for ever, and for some hundred ticks. */
+const RICH = 1_000_000_000_000n;
+const POOR = 3n;
 
-export async function runSeed({ seed, agentDirectory, print, onlyFaults }: SeedRules): Promise<SeedReport> {
+export async function runSeed(rules: SeedRules): Promise<SeedReport> {
+  const { seed, agentDirectory, print, onlyFaults } = rules;
   const timeline = new Timeline();
   const chance = new Chance(seed);
   const trace: Trace = print === undefined ? silence : traceTo(timeline, print);
   const shape = chance.fork("shape");
-  const size = { hosts: shape.whole(2, 5), registries: shape.whole(1, 3) };
-  const agentCount = shape.whole(1, 8);
+  const drawn: Shape = { hosts: shape.whole(2, 5), registries: shape.whole(1, 3), agents: shape.whole(1, 8) };
+  const size = rules.shape ?? drawn;
   const history: History = new History(timeline, () => cluster.registryKey.publicKey);
   const fired: Partial<Record<FaultKind, number>> = {};
   const cluster = new Cluster(
@@ -82,22 +97,12 @@ export async function runSeed({ seed, agentDirectory, print, onlyFaults }: SeedR
     },
     size,
   );
-  let migrations = 0;
   const agents: string[] = [];
-  const hostOf = (agentId: string): SimHost | undefined =>
-    cluster.hosts.find((host) => agentsOn(host).includes(agentId));
-  const move = (agentId: string, to: SimHost): void => {
-    const from = hostOf(agentId);
-    if (from === undefined || from === to) return;
-    trace.say("operator", `move ${agentId.slice(0, 8)} from ${from.name} to ${to.name}`);
-    cluster.migrate(from, { agentId, to: to.hostId }, (ended) => {
-      if (ended === "done") migrations++;
-    });
-  };
+  const operator = new Operator({ cluster, chance: chance.fork("operator"), trace, agents });
   const strikes: Strikes = new Strikes({
     cluster,
     trace,
-    move,
+    move: (agentId, to) => operator.move(agentId, to),
     fired: (kind) => {
       fired[kind] = (fired[kind] ?? 0) + 1;
     },
@@ -106,10 +111,10 @@ export async function runSeed({ seed, agentDirectory, print, onlyFaults }: SeedR
   cluster.start();
   await timeline.runUntil(() => timeline.nowMs >= QUIET_MS / 2);
   const program = readAgent(agentDirectory);
-  for (let number = 0; number < agentCount; number++) {
+  for (let number = 0; number < size.agents; number++) {
     const host = shape.pick(cluster.hosts);
     host.process?.enter(() => {
-      cluster.run(host, { name: `agent-${number}`, ...program, budget: 1_000_000_000_000n }).then(
+      cluster.run(host, { name: `agent-${number}`, ...program, budget: shape.happens(0.1) ? POOR : RICH }).then(
         (agentId) => void agents.push(agentId),
         (error: unknown) => cluster.bugs.push(`agent-${number} did not begin: ${String(error)}`),
       );
@@ -117,7 +122,8 @@ export async function runSeed({ seed, agentDirectory, print, onlyFaults }: SeedR
   }
   await timeline.runUntil(() => timeline.nowMs >= QUIET_MS);
 
-  const lengthMs = shape.between(LEAST_MS, LEAST_MS * 1.5);
+  const drawnMs = shape.between(LEAST_MS, LEAST_MS * 1.5);
+  const lengthMs = rules.lengthMs ?? drawnMs;
   const plan = drawFaults(chance.fork("faults"), { firstMs: QUIET_MS, lastMs: MOST_MS });
   const wanted = plan.filter(({ id }) => onlyFaults?.has(id) ?? true);
   for (const fault of wanted) {
@@ -125,33 +131,41 @@ export async function runSeed({ seed, agentDirectory, print, onlyFaults }: SeedR
       if (!isOver) strikes.strike(fault, chance.fork(`fault ${fault.id}`));
     });
   }
-  const operator = chance.fork("operator");
-  const operate = () => {
-    if (isOver) return;
-    if (agents.length > 0) move(operator.pick(agents), operator.pick(cluster.hosts));
-    timeline.after(operator.between(1_000, 15_000), operate);
-  };
-  timeline.after(1_000, operate);
+  timeline.after(1_000, () => operator.work());
 
   let isOver = false;
   const firings = () => Object.values(fired).reduce((sum, count) => sum + count, 0);
-  const enough = () => migrations >= 1 && firings() >= LEAST_FAULTS;
+  const enough = () => operator.migrations >= 1 && firings() >= LEAST_FAULTS;
   await timeline.runUntil(
-    () => history.violations.length > 0 || (timeline.nowMs >= lengthMs && (enough() || timeline.nowMs >= MOST_MS)),
+    () =>
+      history.violations.length > 0 ||
+      (timeline.nowMs >= lengthMs && (rules.lengthMs !== undefined || enough() || timeline.nowMs >= MOST_MS)),
   );
   isOver = true;
+  operator.rest();
   const counted = enough();
   trace.say("FAULT", "no more from here on");
   strikes.end();
 
   const endMs = timeline.nowMs;
-  const ticksAgain = () => agents.every((agentId) => (history.lastTickMs(agentId) ?? 0) > endMs + 1);
+  const goesOn = (agentId: string) =>
+    (history.lastTickMs(agentId) ?? 0) > endMs + 1 || history.agents.get(agentId)?.record?.reason === "unfunded";
+  const ticksAgain = () => agents.every(goesOn);
+  // What an operator has stopped waits to be asked, by whoever has it.
+  const askAgain = () => {
+    for (const [agentId, { record }] of history.agents) {
+      if (record?.state !== "RETIRED" || record.reason === "unfunded") continue;
+      for (const host of cluster.hosts) operator.recover(agentId, host);
+    }
+    timeline.after(5_000, askAgain);
+  };
+  askAgain();
   let settledMs = 0;
   if (history.violations.length === 0) {
     await timeline.runUntil(() => timeline.nowMs > endMs + LIVELY_WITHIN_MS || ticksAgain());
     settledMs = timeline.nowMs - endMs;
     for (const agentId of agents) {
-      if ((history.lastTickMs(agentId) ?? 0) > endMs + 1) continue;
+      if (goesOn(agentId)) continue;
       history.violated(
         "I9",
         agentId,
@@ -160,7 +174,7 @@ export async function runSeed({ seed, agentDirectory, print, onlyFaults }: SeedR
     }
   }
   if (history.violations.length === 0) {
-    const leftovers = () => untidy(cluster, history);
+    const leftovers = () => untidy(cluster, history, endMs);
     let lookAtMs = 0;
     await timeline.runUntil(() => {
       if (timeline.nowMs < lookAtMs) return false;
@@ -174,12 +188,11 @@ export async function runSeed({ seed, agentDirectory, print, onlyFaults }: SeedR
   const report: SeedReport = {
     seed,
     ...size,
-    agents: agentCount,
     simulatedMs: timeline.nowMs,
     steps: timeline.steps,
     faults: wanted.filter(({ atMs }) => atMs <= endMs),
     fired,
-    migrations,
+    migrations: operator.migrations,
     counts: history.counts,
     settledMs,
     enough: counted,
@@ -190,7 +203,11 @@ export async function runSeed({ seed, agentDirectory, print, onlyFaults }: SeedR
   return report;
 }
 
-function untidy(cluster: Cluster, history: History): readonly { readonly agentId: string; readonly what: string }[] {
+function untidy(
+  cluster: Cluster,
+  history: History,
+  sinceMs: number,
+): readonly { readonly agentId: string; readonly what: string }[] {
   const staged = cluster.hosts.flatMap((host) =>
     (host.storage?.staged() ?? []).map(({ agentId, handoffId }) => ({
       agentId,
@@ -200,7 +217,13 @@ function untidy(cluster: Cluster, history: History): readonly { readonly agentId
   const open = [...history.agents]
     .filter(([, { record }]) => record?.state === "HANDOFF_INITIATED" || record?.state === "HANDOFF_PENDING")
     .map(([agentId, { record }]) => ({ agentId, what: `its record is still ${record?.state}` }));
-  return [...staged, ...open];
+  const unsaved = [...history.agents]
+    .filter(([, { record, lastCheckpointMs }]) => record?.state !== "RETIRED" && lastCheckpointMs < sinceMs)
+    .map(([agentId, { lastCheckpointMs }]) => ({
+      agentId,
+      what: `it has no checkpoint since ${Math.round(lastCheckpointMs)} ms`,
+    }));
+  return [...staged, ...open, ...unsaved];
 }
 
 /** Why an agent does not tick, as far as can be told from outside. */

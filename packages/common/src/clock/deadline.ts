@@ -14,6 +14,9 @@ export interface DeadlineSignal extends Disposable {
   readonly signal: AbortSignal;
 }
 
+/** An abort that nobody hears of needs no reason, and one that is not given is made, with a stack. */
+const over = new Error("over");
+
 /** Aborts with the caller's reason, or with Fault DEADLINE_EXCEEDED when the time has passed. */
 export function deadlineSignal(clock: Clock, { what, ms, signal }: Deadline): DeadlineSignal {
   const outcome = new AbortController();
@@ -21,7 +24,7 @@ export function deadlineSignal(clock: Clock, { what, ms, signal }: Deadline): De
   const onAbort = () => outcome.abort(signal.reason);
   const dispose = () => {
     signal.removeEventListener("abort", onAbort);
-    timer.abort();
+    timer.abort(over);
   };
 
   if (signal.aborted) {

@@ -31,6 +31,8 @@ import { SimRegistry, STORE } from "./sim-registry.ts";
 export interface ClusterSize {
   readonly hosts: number;
   readonly registries: number;
+  /** Unset: this and other times are drawn. */
+  readonly tickEveryMs?: number;
 }
 
 export interface ClusterParts {
@@ -121,7 +123,15 @@ export class Cluster {
         ),
     );
 
-    const hostConfig = { ...fallbacksOf(agentHost.options), migrationRetryDelayMs: 500 };
+    const rules = chance.fork("rules");
+    const hostConfig = {
+      ...fallbacksOf(agentHost.options),
+      tickEveryMs: size.tickEveryMs ?? rules.pick([1_000, 1_000, 250]),
+      checkpointEveryMs: size.tickEveryMs === undefined ? rules.pick([5_000, 5_000, 1_000, 10_000]) : 5_000,
+      replicas: size.tickEveryMs === undefined ? rules.pick([1, 1, 2]) : 1,
+      trustDataLock: rules.happens(0.25), // nobody copies a simulated disk
+      migrationRetryDelayMs: rules.pick([200, 1_000]),
+    };
     this.hosts = Array.from({ length: size.hosts }, (_, index) => {
       const name = `host-${"abcdefgh"[index] ?? index}`;
       const own = chance.fork(name);

@@ -24,6 +24,7 @@ export const FAULT_KINDS = [
   "flapping",
   "half-open",
   "weather",
+  "slow-store",
   "duplicates",
   "cut-stream",
   "wall-jump",
@@ -48,7 +49,12 @@ export interface PlanRules {
   readonly lastMs: number;
 }
 
-/** How long the unpleasant kinds last: long enough to cost a lease now and then, not always. */
+/** As long as it takes to tick on, to lose a lease, and, most of all, about as long as a lease and its grace are. */
+function drawLengthMs(chance: Chance): number {
+  if (chance.happens(0.25)) return chance.between(9_000, 14_000);
+  return chance.happens(0.6) ? chance.between(100, 6_000) : chance.between(6_000, 30_000);
+}
+
 export function drawFaults(chance: Chance, { firstMs, lastMs }: PlanRules): readonly Fault[] {
   const perMinute = chance.pick([4, 8, 15, 25]);
   const count = Math.max(4, Math.round((perMinute * (lastMs - firstMs)) / 60_000));
@@ -60,6 +66,6 @@ export function drawFaults(chance: Chance, { firstMs, lastMs }: PlanRules): read
     id,
     kind: chance.pick(kinds),
     atMs: chance.between(firstMs, lastMs),
-    forMs: chance.happens(0.6) ? chance.between(100, 6_000) : chance.between(6_000, 30_000),
+    forMs: drawLengthMs(chance),
   })).sort((a, b) => a.atMs - b.atMs);
 }

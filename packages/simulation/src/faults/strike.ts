@@ -16,8 +16,21 @@ export interface StrikeParts {
   readonly move: (agentId: string, to: SimHost) => void;
 }
 
-/** Restarts after a crash at a point that was armed. */
-export const RESTART_AFTER_MS = { least: 50, most: 15_000 } as const;
+const AMID_A_MOVE: ReadonlySet<FaultKind> = new Set([
+  "crash-host",
+  "pause-host",
+  "suspend-host",
+  "crash-registry",
+  "pause-registry",
+  "all-registries-gone",
+  "partition-registry",
+  "partition-hosts",
+  "isolate-host",
+  "one-way",
+  "half-open",
+  "store-cut-off",
+  "stop-host",
+]);
 
 export class Strikes {
   readonly #parts: StrikeParts;
@@ -79,10 +92,23 @@ export class Strikes {
 
   strike(fault: Fault, chance: Chance): void {
     const { cluster } = this.#parts;
-    const { timeline, network } = cluster;
-    const { kind, forMs } = fault;
     const host = chance.pick(cluster.hosts);
     const other = chance.pick(cluster.hosts.filter((one) => one !== host));
+    if (!AMID_A_MOVE.has(fault.kind) || chance.happens(0.5)) {
+      this.#strike(fault, chance, { host, other });
+      return;
+    }
+    // The moments that matter are few milliseconds: half of the faults are made to meet one.
+    this.#moveSomething(host, chance.pick(["away", "here"]), chance);
+    cluster.timeline.after(chance.between(0, 80), () => {
+      if (!this.#over) this.#strike(fault, chance, { host, other });
+    });
+  }
+
+  #strike(fault: Fault, chance: Chance, { host, other }: { readonly host: SimHost; readonly other: SimHost }): void {
+    const { cluster } = this.#parts;
+    const { timeline, network } = cluster;
+    const { kind, forMs } = fault;
     const registry = chance.pick(cluster.registries);
     const later = (run: () => void) => timeline.after(forMs, () => (this.#over ? undefined : run()));
     switch (kind) {
@@ -122,7 +148,7 @@ export class Strikes {
       case "stall-host":
         if (host.process?.running !== true) return;
         this.#fired(kind, host.name);
-        this.#pause(host, kind === "pause-host" ? forMs + 5_000 : Math.min(forMs, 20_000));
+        this.#pause(host, kind === "pause-host" ? forMs : Math.min(forMs, 3_000));
         return;
       case "suspend-host": {
         const { process } = host;
@@ -144,7 +170,10 @@ export class Strikes {
       case "crash-registry-at-point": {
         const { crashPoints } = registry;
         if (crashPoints === undefined || registry.process?.alive !== true) return;
-        crashPoints.arm({ point: chance.pick(crashPoints.points), nth: chance.whole(1, 3), action: "crash" });
+        const common = crashPoints.points.filter((point) =>
+          /^(report|begin|claim|recover|revert|release)\./.test(point),
+        );
+        crashPoints.arm({ point: chance.pick(common), nth: chance.whole(1, 2), action: "crash" });
         this.armed.set(registry.name, { kind, downForMs: forMs });
         this.#moveSomething(host, "away", chance);
         return;
@@ -224,6 +253,19 @@ export class Strikes {
         this.#fired(kind, `loss ${Math.round(loss * 100)} %, up to ${Math.round(slowMs)} ms more`);
         this.#weather({ loss, slowMs });
         later(() => this.#weather({ loss: 0, slowMs: 0 }));
+        return;
+      }
+      case "slow-store": {
+        const slowMs = chance.between(100, 1_500);
+        this.#fired(kind, `up to ${Math.round(slowMs)} ms`);
+        const slow = (ms: number) => {
+          for (const { name } of cluster.registries) {
+            network.weather(name, STORE, { loss: 0, slowMs: ms });
+            network.weather(STORE, name, { loss: 0, slowMs: ms });
+          }
+        };
+        slow(slowMs);
+        later(() => slow(0));
         return;
       }
       case "duplicates":

@@ -41,6 +41,7 @@ interface AgentSeen {
   readonly digests: Map<string, string>;
   readonly checkpoints: Map<string, Checkpoint>;
   record: AuthorityRecord | undefined;
+  lastCheckpointMs: number;
   /** Ticks that were lost to crashes, the most at one time. */
   lostMost: bigint;
 }
@@ -131,6 +132,7 @@ export class History {
       return;
     }
     this.counts.checkpoints++;
+    seen.lastCheckpointMs = this.#timeline.nowMs;
     seen.digests.set(place, digest);
     seen.checkpoints.set(digest, checkpoint);
     this.#number(seen, { era, major, tick });
@@ -260,6 +262,7 @@ export class History {
       digests: new Map(),
       checkpoints: new Map(),
       record: undefined,
+      lastCheckpointMs: 0,
       lostMost: 0n,
     };
     this.#agents.set(agentId, seen);

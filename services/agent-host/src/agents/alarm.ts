@@ -3,6 +3,9 @@ import type { Clock } from "@godwit/common/clock";
 /** Longer than anybody waits: until it is woken. */
 export const asleep = Number.POSITIVE_INFINITY;
 
+/** One for all: a reason that is not given is made anew each time, with a stack. */
+const woken = new Error("woken");
+
 const longestMs = 2 ** 40;
 
 /** A sleep that may be cut short. A wake that comes while nobody sleeps cuts the next one short. */
@@ -15,7 +18,7 @@ export class Alarm {
   }
 
   wake(): void {
-    this.#ring.abort();
+    this.#ring.abort(woken);
   }
 
   /** Returns early when woken or when the signal aborts; never throws. */
