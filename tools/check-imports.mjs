@@ -32,8 +32,8 @@ const LAYERS = {
   cli: ADAPTERS,
   simulation: [...ADAPTERS, "testing", "registry", "pricing", "agent-host"],
   "agent-sdk": [],
-  // Tests and benchmarks of whole clusters.
-  tests: [...ADAPTERS, "testing", "cli"],
+  // Tests and benchmarks of whole clusters. Of a host: only its libp2p, for peers that misbehave.
+  tests: [...ADAPTERS, "testing", "cli", "agent-host"],
 };
 
 const IMPORT = /(?:\bfrom\s*|\bimport\s*\(\s*|\bimport\s+)(["'])([^"'\n]+)\1/g;

@@ -6,9 +6,9 @@
 // GA-2   The tenure is asked before a tick, and again before its result becomes the agent's state or a line of its log.
 // GA-4   In doubt it asks the registry, in its own loop, with back-off, for as long as it takes (outcome `recovering`).
 // EI-2   After a doubt it goes on from the newest committed checkpoint that the registry granted, never from memory.
-// §11    Five failed ticks in a row release it (failed); a budget that ends releases it (unfunded).
+// §11    Five failed ticks in a row release it (failed), or five tries to make it stand; a budget that ends does (unfunded).
 
-import { Fault } from "@godwit/common/fault";
+import { Fault, isFault } from "@godwit/common/fault";
 import type { Doubt, RetiredReason, Tenure } from "@godwit/common/lease";
 import { type Checkpoint, encodeReceipt, refOf } from "@godwit/lineage";
 import type { AgentInstance } from "@godwit/sandbox";
@@ -354,9 +354,19 @@ export class Supervisor {
         reason: "the checkpoint that was granted is not in the data directory",
       });
     }
-    this.#stand(checkpoint, await instantiate(this.#parts, this.identity, checkpoint, signal));
+    const standing = instantiate(this.#parts, this.identity, checkpoint, signal);
+    this.#stand(checkpoint, await standing.catch((cause: unknown) => this.#cannotStand(cause)));
     this.#walletReceipts = (await storage.receipts(this.identity.agentId, checkpoint.digest)) ?? [];
     this.#parts.onStanding(this.identity.agentId, checkpoint);
+  }
+
+  /** §11: what cannot be made to stand fails like a tick: nobody else could take it as long as this host lives (T-23). */
+  async #cannotStand(cause: unknown): Promise<never> {
+    if (isFault(cause, "MODULE_INVALID", "STATE_INVALID") && ++this.#failures >= this.#rules.maxFailedTicks) {
+      const answer = await this.tenancy.release("failed", undefined);
+      if (answer.kind === "applied") this.#outcome = { kind: "stopped", reason: "failed" };
+    }
+    throw cause;
   }
 
   #stand(checkpoint: Checkpoint, instance: AgentInstance): void {
