@@ -63,6 +63,10 @@ async function expectOneQuarantine(it: Awaited<ReturnType<typeof pair>>, host: T
     await expect(replica.renew(host)).rejects.toMatchObject({ code: "STALE_INCARNATION" });
   }
   await it.b.reassert(host);
+  const { secret, generation } = host;
+  await it.a.reassert(host); // the next batch reaches the other replica
+  expect(host.secret).toEqual(secret);
+  expect(host.generation).toBe(generation + 1n);
   await it.a.renew(host);
 
   for (let n = 0; n < LOOKS_OF_QUARANTINE - 1; n++) {
