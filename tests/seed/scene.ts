@@ -1,0 +1,29 @@
+// What the tests of the seed's holes share.
+
+import type { HostNode } from "@godwit/testing";
+import { waitFor } from "@godwit/testing";
+import type { Lease } from "../cluster/stage.ts";
+import type { Outlaw } from "./outlaw.ts";
+import type { Handoff } from "./peer.ts";
+
+/** For what is not about leases: nobody loses one, however busy the machine is. */
+export const calmLease: Lease = { duration: 40_000, grace: 2_000 };
+
+/** For hosts that get no copy of what others run: whatever they know of an agent, a test has told them. */
+export const alone = { GODWIT_REPLICAS: "0" };
+
+/** Plays the handoff to that host: STARTED, or the code of its refusal. What passes by itself is waited for. */
+export async function sendTo(outlaw: Outlaw, host: HostNode, handoff: Handoff): Promise<string> {
+  return await waitFor(
+    async () => {
+      const peer = await outlaw.dial(host);
+      try {
+        const verdict = await peer.play(handoff);
+        return verdict === "MIGRATION_IN_PROGRESS" || verdict === "TARGET_BUSY" ? undefined : verdict;
+      } finally {
+        peer.abort();
+      }
+    },
+    { what: `an answer of ${host.name}`, everyMs: 100 },
+  );
+}
