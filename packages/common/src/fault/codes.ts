@@ -17,11 +17,7 @@ export const FAULTS = {
     { current: "string" },
     (f) => `the registry's store has a new incarnation, ${f.current}: read the record again and decide anew`,
   ),
-  QUARANTINE: code(
-    why,
-    (f) =>
-      `the registry is in quarantine (${f.reason}): it serves nothing until an operator or the quarantine's end settles that`,
-  ),
+  QUARANTINE: code(why, (f) => `the registry does not serve this now: ${f.reason}`),
   SESSION_UNKNOWN: code(host, (f) => `the registry does not know this session of host ${f.hostId}: open a new one`),
   SESSION_VOID: code(
     host,

@@ -44,9 +44,9 @@ export interface QuarantineStory {
 export function quarantineText({ where, loss, quarantineMs }: QuarantineStory): string {
   const why = loss ?? "another registry has noticed that";
   return (
-    `${where} may have forgotten writes (${why}). Hosts bring back what they run; when this mark has been watched for ` +
-    `${seconds(quarantineMs)} the quarantine ends by itself, and what nobody brought back is recovered from the newest ` +
-    "checkpoints. There is nothing to do"
+    `quarantine, since ${where} may have forgotten writes (${why}). Hosts bring back what they run; when this mark has been ` +
+    `watched for ${seconds(quarantineMs)} the quarantine ends by itself, and what nobody brought back is recovered from the ` +
+    "newest checkpoints. There is nothing to do but to wait"
   );
 }
 
