@@ -33,7 +33,7 @@ const LAYERS = {
   simulation: [...ADAPTERS, "testing", "registry", "pricing", "agent-host"],
   "agent-sdk": [],
   // Tests and benchmarks of whole clusters. Of a host: only its libp2p, for peers that misbehave.
-  tests: [...ADAPTERS, "testing", "cli", "agent-host"],
+  tests: [...ADAPTERS, "testing", "cli", "agent-host", "simulation"],
 };
 
 const IMPORT = /(?:\bfrom\s*|\bimport\s*\(\s*|\bimport\s+)(["'])([^"'\n]+)\1/g;

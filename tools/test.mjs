@@ -26,6 +26,9 @@ const CHECKS = [
   { name: "types", command: [bin("tsc"), "-p", "tsconfig.tests.json"] },
 ];
 
+/** No seed is begun later; the last ones take a while more. */
+const SIMULATE_FOR = "30s";
+
 const redis = bringRedis();
 let passed = 0;
 let failed = 0;
@@ -35,6 +38,7 @@ if (args.length === 0) {
   for (const { name, command } of CHECKS) count(check(name, () => capture(command)));
 }
 await runTests();
+if (args.length === 0) count(await simulate());
 
 console.log(
   `\n${Math.round((performance.now() - began) / 1000)} s in all, on Node ${versionOf(node)} and Redis ${redis}`,
@@ -84,6 +88,19 @@ async function runTests() {
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
+}
+
+/**
+ * New seeds each time, for a bounded time; they are printed, and what fails can be had again with its number. Counts as
+ * one test.
+ */
+async function simulate() {
+  const first = Number(process.env.GITHUB_RUN_ID ?? Math.floor(Date.now() / 1000));
+  console.log(`\nsimulating new seeds from ${first} on, for ${SIMULATE_FOR}`);
+  const main = join(root, "packages", "simulation", "dist", "main.js");
+  const code = await run(node, [main, "--seeds", "10000", "--from", String(first), "--for", SIMULATE_FOR]);
+  console.log(`${code === 0 ? "✓" : "✗"} simulation`);
+  return code === 0;
 }
 
 /** A test removes what it has made, also when it fails. */

@@ -17,11 +17,13 @@ const PAUSE_MS = { least: 500, most: 10_000 } as const;
 
 export class Operator {
   readonly #parts: OperatorParts;
+  readonly #moves: "only" | "among-others";
   #atWork = true;
   migrations = 0;
 
-  constructor(parts: OperatorParts) {
+  constructor(parts: OperatorParts, { moves }: { readonly moves: "only" | "among-others" }) {
     this.#parts = parts;
+    this.#moves = moves;
   }
 
   /** Does something every few seconds until `rest`. */
@@ -31,7 +33,7 @@ export class Operator {
     const agentId = agents.length === 0 ? undefined : chance.pick(agents);
     const host = chance.pick(cluster.hosts);
     if (agentId !== undefined) {
-      if (chance.happens(0.7)) this.move(agentId, host);
+      if (this.#moves === "only" || chance.happens(0.7)) this.move(agentId, host);
       else if (chance.happens(0.3)) this.#stop(agentId);
       else if (chance.happens(0.5)) this.recover(agentId, host);
       else this.#reprice(host);

@@ -19,6 +19,8 @@ export interface SeedRules {
   readonly onlyFaults?: ReadonlySet<number>;
   /** The cluster; unset: drawn from the seed. */
   readonly shape?: Shape;
+  /** No fault at all. */
+  readonly calm?: boolean;
   /** How long before the faults end; unset: drawn, and longer when too little has happened by then. */
   readonly lengthMs?: number;
 }
@@ -98,7 +100,10 @@ export async function runSeed(rules: SeedRules): Promise<SeedReport> {
     size,
   );
   const agents: string[] = [];
-  const operator = new Operator({ cluster, chance: chance.fork("operator"), trace, agents });
+  const operator = new Operator(
+    { cluster, chance: chance.fork("operator"), trace, agents },
+    { moves: rules.calm === true ? "only" : "among-others" },
+  );
   const strikes: Strikes = new Strikes({
     cluster,
     trace,
@@ -114,10 +119,16 @@ export async function runSeed(rules: SeedRules): Promise<SeedReport> {
   for (let number = 0; number < size.agents; number++) {
     const host = shape.pick(cluster.hosts);
     host.process?.enter(() => {
-      cluster.run(host, { name: `agent-${number}`, ...program, budget: shape.happens(0.1) ? POOR : RICH }).then(
-        (agentId) => void agents.push(agentId),
-        (error: unknown) => cluster.bugs.push(`agent-${number} did not begin: ${String(error)}`),
-      );
+      cluster
+        .run(host, {
+          name: `agent-${number}`,
+          ...program,
+          budget: rules.calm !== true && shape.happens(0.1) ? POOR : RICH,
+        })
+        .then(
+          (agentId) => void agents.push(agentId),
+          (error: unknown) => cluster.bugs.push(`agent-${number} did not begin: ${String(error)}`),
+        );
     });
   }
   await timeline.runUntil(() => timeline.nowMs >= QUIET_MS);
@@ -125,7 +136,7 @@ export async function runSeed(rules: SeedRules): Promise<SeedReport> {
   const drawnMs = shape.between(LEAST_MS, LEAST_MS * 1.5);
   const lengthMs = rules.lengthMs ?? drawnMs;
   const plan = drawFaults(chance.fork("faults"), { firstMs: QUIET_MS, lastMs: MOST_MS });
-  const wanted = plan.filter(({ id }) => onlyFaults?.has(id) ?? true);
+  const wanted = rules.calm === true ? [] : plan.filter(({ id }) => onlyFaults?.has(id) ?? true);
   for (const fault of wanted) {
     timeline.at(fault.atMs, () => {
       if (!isOver) strikes.strike(fault, chance.fork(`fault ${fault.id}`));

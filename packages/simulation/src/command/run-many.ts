@@ -2,11 +2,10 @@
 
 import { type ChildProcess, fork } from "node:child_process";
 import type { Clock } from "@godwit/common/clock";
-import type { SeedReport } from "../run-seed.ts";
+import type { SeedReport, SeedRules } from "../run-seed.ts";
 
-export interface ToWorker {
-  readonly seed: number;
-}
+/** A seed, and what is not drawn from it. */
+export type ToWorker = Pick<SeedRules, "seed" | "shape" | "calm" | "lengthMs">;
 
 export type FromWorker =
   | { readonly kind: "report"; readonly report: SeedReport }
@@ -18,6 +17,8 @@ export interface ManyRules {
   readonly workers: number;
   /** No seed is begun later than this after the first. */
   readonly forMs: number | undefined;
+  /** For every seed. */
+  readonly fixed?: Omit<ToWorker, "seed">;
   readonly clock: Clock;
   /** Ends it at once; what runs is given up. */
   readonly signal: AbortSignal;
@@ -37,7 +38,7 @@ export async function runMany(rules: ManyRules): Promise<void> {
   await Promise.all(Array.from({ length: Math.min(rules.workers, count) }, () => lane(take, rules)));
 }
 
-async function lane(take: () => number | undefined, { signal, onReport }: ManyRules): Promise<void> {
+async function lane(take: () => number | undefined, { signal, onReport, fixed }: ManyRules): Promise<void> {
   let worker: ChildProcess | undefined;
   const onAbort = () => worker?.kill("SIGKILL");
   signal.addEventListener("abort", onAbort, { once: true });
@@ -46,7 +47,7 @@ async function lane(take: () => number | undefined, { signal, onReport }: ManyRu
       worker ??= fork(new URL(`./worker.${extension}`, import.meta.url), {
         stdio: ["ignore", "inherit", "inherit", "ipc"],
       });
-      const answer = await ask(worker, seed);
+      const answer = await ask(worker, { ...fixed, seed });
       if (answer === undefined) worker = undefined;
       if (signal.aborted) return;
       if (answer?.kind === "report") onReport(answer.report);
@@ -59,7 +60,7 @@ async function lane(take: () => number | undefined, { signal, onReport }: ManyRu
 }
 
 /** Undefined when the worker has ended. */
-function ask(worker: ChildProcess, seed: number): Promise<FromWorker | undefined> {
+function ask(worker: ChildProcess, what: ToWorker): Promise<FromWorker | undefined> {
   return new Promise((resolve) => {
     const done = (answer: FromWorker | undefined) => {
       worker.off("message", onMessage);
@@ -70,7 +71,7 @@ function ask(worker: ChildProcess, seed: number): Promise<FromWorker | undefined
     const onExit = () => done(undefined);
     worker.once("message", onMessage);
     worker.once("exit", onExit);
-    worker.send({ seed } satisfies ToWorker);
+    worker.send(what);
   });
 }
 

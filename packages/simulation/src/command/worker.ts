@@ -9,11 +9,15 @@ ignoreEndedProcesses();
 // Ctrl-C reaches every process of the group: who started this one ends it.
 process.on("SIGINT", () => {});
 process.on("disconnect", () => process.exit());
-process.on("message", ({ seed }: ToWorker) => {
+process.on("message", (what: ToWorker) => {
   const answer = (message: FromWorker) => process.send?.(message);
-  runSeed({ seed, agentDirectory: defaultAgentDirectory }).then(
+  runSeed({ ...what, agentDirectory: defaultAgentDirectory }).then(
     (report) => answer({ kind: "report", report }),
     (error: unknown) =>
-      answer({ kind: "failed", seed, error: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
+      answer({
+        kind: "failed",
+        seed: what.seed,
+        error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+      }),
   );
 });
