@@ -157,9 +157,12 @@ describe("a Redis that forgets", () => {
   test("a primary that followed another one and leads again is another store, on the connection that it kept", async () => {
     await using it = await pair();
     await using other = await startRedis();
+    const host = await it.a.open();
     await command(it.redis.url, (redis) => redis.replicaof("127.0.0.1", other.port));
     await it.a.look();
     await expect.poll(() => it.a.store.trouble(), patience).toContain("is a replica");
+    await expect(it.a.renew(host)).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
+    await expect(it.a.open()).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
     await expect.poll(() => infoOf(it.redis.url, "replication"), patience).toContain("master_link_status:up");
     await command(it.redis.url, (redis) => redis.replicaof("NO", "ONE"));
     await Promise.all([it.a.reconnected(), it.b.reconnected()]);

@@ -105,14 +105,16 @@ export class RedisConnection {
   async identify(key: string): Promise<{ readonly identity: string; readonly value: Uint8Array | undefined }> {
     const link = this.#link;
     const anyStore = () => {};
-    const [info, replication, value] = await this.pipeline(anyStore, (pipeline) => {
-      pipeline.info("server");
-      pipeline.info("replication");
-      pipeline.getBuffer(key);
+    return await this.run(anyStore, async (redis) => {
+      const [info, replication, value] = await Promise.all([
+        redis.info("server"),
+        redis.info("replication"),
+        redis.getBuffer(key),
+      ]);
+      const identity = this.#check(`${info}\n${replication}`);
+      if (link !== undefined) link.identity = identity;
+      return { identity, value: value === null ? undefined : new Uint8Array(value) };
     });
-    const identity = this.#check(`${String(info)}\n${String(replication)}`);
-    if (link !== undefined) link.identity = identity;
-    return { identity, value: value instanceof Buffer ? new Uint8Array(value) : undefined };
   }
 
   async #stayConnected(signal: AbortSignal, tried: () => void): Promise<void> {
@@ -170,8 +172,10 @@ export class RedisConnection {
   #check(info: string): string {
     const { identity, role } = readServerInfo(info);
     if (role !== "master") {
-      this.#link?.redis.disconnect(false);
-      throw new Error(`${this.where} is a replica: give the registry the address of the primary`);
+      const reason = `${this.where} is a replica: give the registry the address of the primary`;
+      this.#failed(reason);
+      this.#link?.redis.disconnect(false); // until it leads again, or another one has its address
+      throw new Error(reason);
     }
     return identity;
   }
