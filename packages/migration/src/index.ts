@@ -1,3 +1,4 @@
+export { judgeLoss, type LossSituation, type LossVerdict } from "./after-loss.ts";
 export {
   type CampaignAim,
   type CampaignCommand,

@@ -26,7 +26,9 @@ export type Reading =
 
 /** What the judge reads of a host's journal entry; the host keeps more in it. */
 export type JournalView =
-  | { readonly phase: "acquiring" | "owner" | "begun" | "recovering" | "giving-up" | "replica" }
+  | { readonly phase: "acquiring" | "owner" | "begun" | "giving-up" | "replica" }
+  /** The command's id, and the record's term on which it was sent; unset: not noted, or there was no record. */
+  | { readonly phase: "recovering"; readonly commandId?: string; readonly on?: Term | undefined }
   | { readonly phase: "retired" | "terminated" }
   | { readonly phase: "relinquished"; readonly targetHostId: string }
   | ({ readonly phase: "claiming"; readonly handoffId: string } & Term);
@@ -93,12 +95,30 @@ function ownedHere(record: AuthorityRecord, { journal, relinquished, asked }: Si
   if (record.state === "RETIRED") return asked ? { kind: "recover", record } : released(record);
   if (journal.phase === "giving-up") return { kind: "give-up-again", record };
   const newTerm = relinquished === undefined || compareTerms(record, relinquished) > 0;
-  const sent = journal.phase === "acquiring" || journal.phase === "claiming" || journal.phase === "recovering";
-  const movedOn = journal.phase !== "claiming" || compareTerms(record, journal) > 0;
-  if (sent && newTerm && movedOn && record.state === "ACTIVE_OWNER" && record.grant !== undefined) {
+  if (isDone(record, journal) && newTerm && record.state === "ACTIVE_OWNER" && record.grant !== undefined) {
     return { kind: "take-up", record };
   }
   return { kind: "recover", record };
+}
+
+/**
+ * §4: whether the record is what a command of ours came to. A `recover` that has not arrived leaves the record as it was, and
+ * may arrive yet: whoever ticked under that term would lose it to a base that is older than what it has done meanwhile.
+ */
+function isDone(record: AuthorityRecord, journal: JournalView): boolean {
+  switch (journal.phase) {
+    case "acquiring":
+      return true;
+    case "claiming":
+      return compareTerms(record, journal) > 0;
+    case "recovering":
+      return (
+        (journal.commandId !== undefined && record.lastCommand === journal.commandId) ||
+        (journal.on !== undefined && compareTerms(record, journal.on) > 0)
+      );
+    default:
+      return false;
+  }
 }
 
 function isOpenHandoffTo(record: AuthorityRecord, journal: JournalView): boolean {

@@ -32,6 +32,7 @@ import { PricingClient } from "./pricing-client.ts";
 import { HostDirectory } from "./registry/directory.ts";
 import { GrpcAuthority } from "./registry/grpc-authority.ts";
 import { GrpcSessions, signOpening } from "./registry/grpc-sessions.ts";
+import { signReassertion } from "./registry/reassertion.ts";
 import { SessionKeeper } from "./registry/session-keeper.ts";
 import {
   DEFAULT_REPLICA_SERVER_RULES,
@@ -104,6 +105,8 @@ export function assemble(options: HostConfig, ports: HostPorts): HostGraph {
     {
       sessions: new GrpcSessions(ports.registry),
       signOpening: (opening) => signOpening(opening, signer),
+      signReassertion: (claim) => signReassertion(claim, signer),
+      carried: () => roster.carried(),
       memory: storage,
       clock,
       random,

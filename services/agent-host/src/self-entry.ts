@@ -45,6 +45,7 @@ export class SelfEntry {
     this.#facts = facts;
     this.#price = facts.price;
     parts.keeper.on("opened", () => this.#tellAgain());
+    parts.keeper.on("brought-over", () => this.#tellAgain());
   }
 
   get price(): bigint {

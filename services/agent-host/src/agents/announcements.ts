@@ -65,7 +65,11 @@ export class Announcements {
         if (header === undefined) withdrawn.push(agentId);
         else held.push(header);
       }
-      await this.#parts.authority.announce(session, { held, withdrawn });
+      await this.#parts.authority.announce(session, {
+        held,
+        withdrawn,
+        markSeen: this.#parts.session.newestMark,
+      });
       return true;
     } catch (cause) {
       for (const agentId of batch) this.#changed.add(agentId);

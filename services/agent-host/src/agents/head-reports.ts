@@ -6,6 +6,7 @@ import type { Term } from "@godwit/common/lease";
 import { type Checkpoint, refOf } from "@godwit/lineage";
 import type { Logger } from "pino";
 import type { Answer, Authority, SessionView } from "../registry/ports.ts";
+import { isOfTheStore } from "./store-trouble.ts";
 
 export interface HeadReportsParts {
   readonly authority: Authority;
@@ -75,7 +76,8 @@ export class HeadReports {
     let done = true;
     batch.forEach(([agentId, checkpoint], index) => {
       const answer = answers[index];
-      if (answer === undefined || answer.kind === "unknown") {
+      const again = answer?.kind === "refused" && isOfTheStore(answer.code);
+      if (answer === undefined || answer.kind === "unknown" || again) {
         if (!this.#waiting.has(agentId)) this.#waiting.set(agentId, checkpoint);
         done = false;
       } else {

@@ -137,6 +137,14 @@ describe("judge", () => {
     expect(look({}, { journal: recovering }).kind).toBe("take-up");
   });
 
+  test("§4: a recover that may still arrive is sent again: the term that it would end is not taken up", () => {
+    const sent: JournalEntry = { phase: "recovering", bootId: "boot-2", commandId: "on-its-way", base };
+    expect(look({}, { journal: sent }).kind).toBe("recover");
+    expect(look({}, { journal: { ...sent, on: { era: 0n, major: 3n } } }).kind).toBe("recover");
+    // Another command of ours was done meanwhile: the record's term is above the one that it was sent on.
+    expect(look({}, { journal: { ...sent, on: { era: 0n, major: 2n } } }).kind).toBe("take-up");
+  });
+
   test("GH-1: a term that was relinquished is never taken up", () => {
     const journal: JournalEntry = { phase: "recovering", bootId: "boot-2", commandId: "x", base };
     expect(look({}, { journal, relinquished: { era: 0n, major: 3n } }).kind).toBe("recover");

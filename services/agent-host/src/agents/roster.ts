@@ -16,7 +16,7 @@ import {
   parseManifest,
 } from "@godwit/sandbox";
 import type { Logger } from "pino";
-import type { Authority } from "../registry/ports.ts";
+import type { Authority, Carried } from "../registry/ports.ts";
 import type { DataDirectory, JournalEntry, StoredAgent } from "../storage/index.ts";
 import { LogBook } from "./log-book.ts";
 import { Supervisor } from "./supervisor.ts";
@@ -64,6 +64,8 @@ export interface RunSpec {
 
 const nameRule = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
 const maxLogBooks = 20_000;
+/** Agents that are brought back in one call of the registry, which has to answer within a lease's renewal. */
+const maxCarried = 256;
 
 export class Roster {
   readonly #parts: RosterParts;
@@ -123,10 +125,45 @@ export class Roster {
       for (const supervisor of this.#running.values()) supervisor.sessionVoid();
     });
     keeper.on("live", () => this.#nudgeAll());
-    keeper.on("opened", () => {
-      this.#nudgeAll();
-      for (const { agentId } of storage.agents()) this.#parts.onHeldChanged(agentId);
-    });
+    keeper.on("settled", () => this.#nudgeAll());
+    // The store may have forgotten what was announced before as well.
+    for (const event of ["opened", "brought-over"] as const) {
+      keeper.on(event, () => {
+        this.#nudgeAll();
+        for (const { agentId } of storage.agents()) this.#parts.onHeldChanged(agentId);
+      });
+    }
+  }
+
+  /** GA-7: what this host brings back with its session: every agent that it runs, and every termination that it knows of. */
+  async *carried(): AsyncGenerator<readonly Carried[]> {
+    let batch: Carried[] = [];
+    for (const { agentId } of this.#parts.storage.agents()) {
+      const carried = await this.#carry(agentId);
+      if (carried === undefined) continue;
+      batch.push(carried);
+      if (batch.length < maxCarried) continue;
+      yield batch;
+      batch = [];
+    }
+    if (batch.length > 0) yield batch;
+  }
+
+  async #carry(agentId: string): Promise<Carried | undefined> {
+    const journal = this.#parts.storage.agent(agentId)?.journal;
+    if (journal?.phase === "terminated") {
+      const { termination } = journal;
+      return { item: () => ({ kind: "termination", agentId, termination }), answered: () => {} };
+    }
+    const supervisor = this.#running.get(agentId);
+    try {
+      // What was not brought back is held and not run: it is announced.
+      return await supervisor?.carried(() => this.#parts.onHeldChanged(agentId));
+    } catch (err) {
+      this.#parts.logger.error({ err, agentId }, "cannot be brought back");
+      supervisor?.inDoubt("lost-grant");
+      return undefined;
+    }
   }
 
   async start(): Promise<void> {

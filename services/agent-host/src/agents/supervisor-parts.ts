@@ -61,7 +61,7 @@ export type AgentSandbox = Pick<Sandbox, "compile" | "start">;
 /** What agents need of the host's session: a port, like the sandbox. */
 export type HostSession = Pick<
   SessionKeeper,
-  "current" | "lease" | "generation" | "trouble" | "reading" | "on" | "closeEarlier"
+  "current" | "lease" | "generation" | "trouble" | "quarantine" | "reading" | "on" | "closeEarlier"
 >;
 
 export interface SupervisorParts {
@@ -90,7 +90,9 @@ export function explainWaiting(progress: Progress & { kind: "waiting" }): string
   const texts: Record<string, string> = {
     "registry-unreachable": "the registry does not answer: asking again",
     "no-record": "the registry has no record of it: waiting for an operator",
-    "store-loss": "the registry's store was lost or replaced: waiting for its operator",
+    "store-loss": "the registry's store forgot it, and nothing that is held here may be gone on from",
+    quarantine: "the registry's store forgot: waiting for the end of its quarantine",
+    QUARANTINE: "the registry's store forgot: waiting for the end of its quarantine",
     "divergent-lineage": "two different checkpoints of one tick are known: an operator has to decide",
     "earlier-session-not-void": "waiting until this host's earlier session has ended",
     "owner-not-void": "another host owns it",

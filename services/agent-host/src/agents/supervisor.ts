@@ -12,6 +12,7 @@ import { Fault, isFault } from "@godwit/common/fault";
 import type { Doubt, RetiredReason, Tenure } from "@godwit/common/lease";
 import { type Checkpoint, encodeReceipt, refOf } from "@godwit/lineage";
 import type { AgentInstance } from "@godwit/sandbox";
+import type { Answer, Carried, HeldSession } from "../registry/ports.ts";
 import { Alarm, asleep } from "./alarm.ts";
 import { causeFields } from "./cause-fields.ts";
 import { nextCheckpoint } from "./checkpoints.ts";
@@ -150,6 +151,31 @@ export class Supervisor {
     this.nudge();
   }
 
+  /** What is brought back of the agent after a loss of the store (GA-7). The answer is a turn of its own; `onEnd` after it. */
+  async carried(onEnd: () => void): Promise<Carried> {
+    const kept = await this.tenancy.kept();
+    return {
+      item: (to) => this.tenancy.broughtBack(to, kept),
+      answered: (session, answer) => {
+        this.#turns
+          .run(() => this.#reasserted(session, answer))
+          .catch((cause: unknown) => {
+            const { agentId } = this.identity;
+            this.#parts.logger.error({ agentId, ...causeFields(cause) }, "not noted that it was brought back");
+            this.inDoubt("lost-grant");
+          })
+          .finally(onEnd);
+      },
+    };
+  }
+
+  async #reasserted(session: HeldSession, answer: Answer | undefined): Promise<void> {
+    const wasInDoubt = this.tenancy.tenure.kind === "RECOVERY_REQUIRED";
+    await this.tenancy.reasserted(session, answer);
+    if (wasInDoubt) this.#dropInstance(); // EI-2: what was in memory before the doubt is not gone on from
+    this.nudge();
+  }
+
   /** Work that must not meet a tick; used by the migration of this agent. */
   exclusively<T>(work: () => Promise<T>): Promise<T> {
     return this.#turns.run(work);
@@ -252,7 +278,7 @@ export class Supervisor {
     }
     if (this.#instance === undefined) await this.#resume(signal);
     if (this.tenancy.mayTick().kind !== "may") {
-      this.#recovering("the lease is not live: waiting for the registry");
+      this.#recovering(this.#parts.keeper.quarantine ?? "the lease is not live: waiting for the registry");
       return this.#rules.firstRetryMs;
     }
     if (this.#wish !== undefined) {
@@ -331,7 +357,7 @@ export class Supervisor {
       return 0;
     }
     if (progress.kind === "waiting") {
-      this.#recovering(explainWaiting(progress));
+      this.#recovering(this.#parts.keeper.quarantine ?? explainWaiting(progress));
       return this.#backOffMs();
     }
     this.#outcome = { kind: "stopped", reason: progress.kind };
@@ -342,10 +368,10 @@ export class Supervisor {
     return asleep;
   }
 
-  /** EI-2: from the checkpoint that this major started from. */
+  /** EI-2: from the newest checkpoint of this major: the one that it started from, unless it was brought back (GA-7). */
   async #resume(signal: AbortSignal): Promise<void> {
     const { storage } = this.#parts;
-    const base = this.tenancy.ground?.base;
+    const base = (await this.tenancy.newestOwn()) ?? this.tenancy.ground?.base;
     const checkpoint = base && (await storage.checkpoint(this.identity.agentId, base.digest));
     if (checkpoint === undefined) {
       await this.tenancy.release("cannot-run", undefined);

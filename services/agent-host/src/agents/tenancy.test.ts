@@ -491,8 +491,23 @@ describe("recovering as the owner", patient, () => {
     place.registry.onArrival = () => void written.push(place.storage.agent(place.agentId)?.journal);
     await tenancy.settle();
     expect(written).toEqual([
-      { phase: "recovering", bootId: ada.bootId, commandId: place.record.lastCommand, base: refOf(place.first) },
+      {
+        phase: "recovering",
+        bootId: ada.bootId,
+        commandId: place.record.lastCommand,
+        base: refOf(place.first),
+        on: { era: 0n, major: 0n },
+      },
     ]);
+  });
+
+  test("§4: a recover that may still arrive is not answered by the record as it was: the old term is not taken up", async () => {
+    const { place, tenancy } = await inDoubt();
+    place.registry.disturb("recover", "lost-before");
+    expect(await tenancy.settle()).toEqual({ kind: "waiting", why: "unknown" });
+    expect(await tenancy.settle()).toEqual({ kind: "granted" });
+    expect(tenancy.ground?.major).toBe(1n);
+    expect(place.registry.deliverLate()).toMatchObject([{ kind: "refused", code: "STALE_REVISION" }]);
   });
 
   test("§4: a command that was overtaken can do no harm", async () => {

@@ -6,6 +6,10 @@
 //
 // GA-4  In any doubt: RECOVERY_REQUIRED, and the registry is asked for as long as it takes.
 // GH-1  "relinquished" is in the journal, durable, before the token leaves; a revert is answered before anything ticks.
+// GA-7  What was granted is brought back after a loss of the store, and counts again once it is granted anew, on the disk too.
+// GA-8  What may have ended a term is noted before it is sent, so that nothing of that term is brought back afterwards. No grant
+//       is taken that arrives for another incarnation than the lease's.
+// GA-9  What was not brought back is recovered with its spine, when the quarantine is over.
 // §4    What was sent is in the journal before it is sent, so that a lost answer or a crash can be taken up.
 
 import type { Entropy } from "@godwit/common/clock";
@@ -14,11 +18,16 @@ import {
   type CheckpointRef,
   compareCheckpoints,
   type Doubt,
+  IllegalStep,
+  lossOf,
+  mayReassert,
+  mayTake,
   mayTick,
   type RetiredReason,
   type SignedBytes,
+  sameSession,
   sameTerm,
-  standing,
+  standingUnder,
   stepTenure,
   type Tenure,
   type TenureEvent,
@@ -26,12 +35,14 @@ import {
   type TickRight,
   untrusted,
 } from "@godwit/common/lease";
-import { type Checkpoint, issueToken, type Origin, refOf, type Signer } from "@godwit/lineage";
+import { type Checkpoint, issueToken, type Origin, readGenesis, readHeader, type Signer } from "@godwit/lineage";
+import { judgeLoss } from "@godwit/migration";
 import type { Logger } from "pino";
-import type { Answer, Authority, HeldSession } from "../registry/ports.ts";
+import type { Answer, Authority, HeldSession, Reading, ShownItem } from "../registry/ports.ts";
 import type { DataDirectory, ForcedChoice, JournalEntry } from "../storage/index.ts";
 import { causeFields } from "./cause-fields.ts";
 import { judge, type Verdict } from "./judge.ts";
+import { isOfTheStore, isQuarantine } from "./store-trouble.ts";
 import type { HostSession } from "./supervisor-parts.ts";
 
 export interface TenancyParts {
@@ -42,6 +53,13 @@ export interface TenancyParts {
   readonly signer: Signer;
   readonly entropy: Entropy;
   readonly logger: Logger;
+}
+
+/** What of an agent's past on the disk is shown when it is brought back. */
+export interface Kept {
+  readonly genesis: Uint8Array;
+  /** The newest checkpoint of the present major; unset: there is none yet. */
+  readonly newest: CheckpointRef | undefined;
 }
 
 export interface TenancyRules {
@@ -75,6 +93,9 @@ export class Tenancy {
   #journal: JournalEntry;
   /** The newest record read or answered; for status, never for decisions. */
   #lastRecord: AuthorityRecord | undefined;
+  /** The record of the present grant, as it was answered last: what is known of the lineage after a loss of the store. */
+  #known: AuthorityRecord | undefined;
+  #genesis: Uint8Array | undefined;
   /** Offered by the registry, or asked for by an operator. */
   asked = false;
 
@@ -125,10 +146,14 @@ export class Tenancy {
     if (session === undefined) return { kind: "waiting", why: "no-session" };
     const reading = await authority.read(agentId);
     if (reading.kind === "record") this.#lastRecord = reading.record;
+    if (reading.kind === "unreachable" && isQuarantine(reading.cause)) return { kind: "waiting", why: "quarantine" };
+    const afterLoss = await this.#afterLoss(session, reading);
+    if (afterLoss !== undefined) return afterLoss;
     const verdict = judge(reading, {
       session,
       journal: this.#journal,
       relinquished: storage.agent(agentId)?.newestRelinquished,
+      taken: this.#ground,
       asked: this.asked,
       mayCloseEarlier: (bootId) => this.#rules.trustDataLock && storage.isOwnSession(bootId),
     });
@@ -170,9 +195,10 @@ export class Tenancy {
     const [answer] = await authority.reportHeads(session, [
       { commandId: this.#parts.entropy.uuid(), agentId, era, major, ref: base, head: checkpoint.signed },
     ]);
-    if (answer?.kind === "refused") this.doubt("lost-grant");
+    if (answer?.kind === "refused" && !isOfTheStore(answer.code)) this.doubt("lost-grant");
     if (answer?.kind !== "applied") return false;
     if (this.#tenure.kind !== "ACTIVE_OWNER") return false; // the session ended meanwhile
+    if (answer.record.incarnation !== this.#tenure.grant.incarnation) return false;
     this.#remember(answer.record);
     this.#step({ kind: "base-confirmed" });
     await this.#write(this.#ownerEntry(session, ground));
@@ -184,9 +210,10 @@ export class Tenancy {
    * refusal under the present one says that the grant is not what we believe (EI-7).
    */
   reported(term: Term, answer: Answer): void {
-    if (answer.kind === "applied") this.#lastRecord = answer.record;
+    if (answer.kind === "applied") this.#learn(answer.record);
     if (answer.kind !== "refused" || this.#tenure.kind !== "ACTIVE_OWNER" || !sameTerm(term, this.#tenure.grant))
       return;
+    if (isOfTheStore(answer.code)) return; // the session's business, and the lease's (GA-1)
     this.#parts.logger.error({ agentId: this.#parts.agentId, code: answer.code }, "head refused");
     this.doubt(answer.code === "DIVERGENT_LINEAGE" ? "divergent-lineage" : "lost-grant");
   }
@@ -198,6 +225,9 @@ export class Tenancy {
   async beginHandoff(handoff: { handoffId: string; targetHostId: string; head: SignedBytes }): Promise<Answer> {
     const session = this.#parts.keeper.current;
     if (session === undefined) return { kind: "unknown", cause: new Error("the session is over") };
+    // Reasserted meanwhile: that has ended what was not begun yet (GA-7), and it ticks.
+    if (this.#tenure.kind === "ACTIVE_OWNER")
+      return { kind: "refused", code: "HANDOFF_SUPERSEDED", record: this.#lastRecord };
     const answer = await this.#parts.authority.beginHandoff(session, this.#command(), handoff);
     if (answer.kind === "applied") this.#remember(answer.record);
     return answer;
@@ -230,7 +260,7 @@ export class Tenancy {
     const answer = await authority.revertHandoff(session, this.#command());
     if (answer.kind === "applied") {
       this.#remember(answer.record);
-      this.#step({ kind: "reverted" });
+      if (this.#tenure.kind !== "ACTIVE_OWNER") this.#step({ kind: "reverted" }); // else reasserted meanwhile (GA-7)
       // What was given up is ours again, on the disk too: it would take no checkpoint of this major otherwise (T-16).
       if (this.#journal.phase === "giving-up") await this.#write(this.#ownerEntry(session, this.#granted()));
     }
@@ -299,19 +329,160 @@ export class Tenancy {
   }
 
   async #recover(session: HeldSession, record: AuthorityRecord): Promise<Progress> {
-    const { authority, storage, agentId, logger } = this.#parts;
+    const { storage, agentId } = this.#parts;
     await this.#promoteStaged();
     // The newest that the record's lineage has. An orphan (§10) is passed over; what diverges is shown, not hidden (EI-11).
     const refs = await storage.checkpoints(agentId);
-    const ref = refs.find((held) => standing(record.bases, record.head, held) !== "orphan");
-    const head = ref && (await storage.checkpoint(agentId, ref.digest));
+    const ref = refs.find((held) => standingUnder(session, record, held) !== "orphan");
+    if (ref === undefined) return { kind: "waiting", why: "no-checkpoint" };
+    return await this.#recoverFrom(session, ref, { record, isLoss: lossOf(record, session) !== undefined });
+  }
+
+  async #recoverFrom(
+    session: HeldSession,
+    ref: CheckpointRef,
+    { record, isLoss }: { readonly record: AuthorityRecord | undefined; readonly isLoss: boolean },
+  ): Promise<Progress> {
+    const { authority, storage, agentId, logger } = this.#parts;
+    const head = await storage.checkpoint(agentId, ref.digest);
     if (head === undefined) return { kind: "waiting", why: "no-checkpoint" };
+    const spine = isLoss ? await storage.spine(agentId, ref) : [];
     const commandId = this.#parts.entropy.uuid();
-    await this.#write({ phase: "recovering", bootId: session.id.bootId, commandId, base: refOf(head) });
-    const answer = await authority.recover(session, { commandId, agentId, revision: record.revision }, head.signed);
+    const on = record && { era: record.era, major: record.major };
+    this.#step({ kind: "sending", command: "recover" });
+    const entry = { phase: "recovering", bootId: session.id.bootId, commandId, base: ref } as const;
+    await this.#write(on === undefined ? entry : { ...entry, on });
+    const command = { commandId, agentId, revision: record?.revision ?? 0n };
+    const answer = await authority.recover(session, command, head.signed, spine);
     if (answer.kind === "applied") return await this.#takeUp(session, answer.record);
     if (answer.kind === "refused") logger.warn({ agentId, code: answer.code }, "recovery refused");
     return this.#notDone(answer);
+  }
+
+  /** GA-9; `undefined`: nothing was lost, or nothing that is not the judge's. */
+  async #afterLoss(session: HeldSession, reading: Reading): Promise<Progress | undefined> {
+    if (reading.kind === "unreachable") return undefined;
+    const record = reading.kind === "record" ? reading.record : undefined;
+    if (record?.incarnation === session.incarnation || record?.terminated !== undefined) return undefined;
+    const { storage, agentId } = this.#parts;
+    // A claim of another incarnation is dead, so what was staged for it is a checkpoint like every other.
+    if (record !== undefined || session.counter > 0n) await this.#promoteStaged();
+    const held = await storage.checkpoints(agentId);
+    const genesis = await this.#genesisOf(held[0]);
+    const verdict = judgeLoss(reading, {
+      mark: session,
+      journal: this.#journal,
+      createdUnder: genesis === undefined ? "" : readGenesis(genesis).incarnation,
+      held,
+    });
+    switch (verdict.kind) {
+      case "not-lost":
+        return undefined;
+      case "wait": {
+        const why =
+          record === undefined ? "no-record" : record.conflict === undefined ? "store-loss" : "divergent-lineage";
+        return { kind: "waiting", why };
+      }
+      case "recover":
+        return await this.#recoverFrom(session, verdict.head, { record, isLoss: true });
+    }
+  }
+
+  /** Reads what `broughtBack` shows; `undefined`: nothing is granted here, or nothing of it is held. */
+  async kept(): Promise<Kept | undefined> {
+    const ground = this.#ground;
+    if (ground === undefined || this.#tenure.kind === "RETIRED") return undefined;
+    const genesis = await this.#genesisOf(ground.base);
+    return genesis && { genesis, newest: await this.newestOwn() };
+  }
+
+  /** The newest checkpoint that is held of the present major. */
+  async newestOwn(): Promise<CheckpointRef | undefined> {
+    const ground = this.#ground;
+    if (ground === undefined) return undefined;
+    const refs = await this.#parts.storage.checkpoints(this.#parts.agentId);
+    return refs.find((ref) => sameTerm(ref, ground));
+  }
+
+  /** GA-7, GA-8: what is shown of the agent under the incarnation `to`. Asked just before it is sent. */
+  broughtBack(to: string, kept: Kept | undefined): ShownItem | undefined {
+    const { keeper, agentId } = this.#parts;
+    const session = keeper.current;
+    if (session === undefined) return undefined;
+    const right = mayReassert(this.#tenure, { lease: keeper.lease, session: session.id, to, now: keeper.reading() });
+    const ground = this.#ground;
+    const record = this.#known;
+    if (right.kind !== "may" || ground === undefined || record === undefined || !sameTerm(right.grant, ground)) {
+      return this.#knownConflict(to);
+    }
+    if (kept === undefined || this.#journal.phase !== "owner") return undefined;
+    // Until its base is confirmed a major has no head of its own.
+    const own = record.unconfirmed === undefined ? kept.newest : undefined;
+    const head = own !== undefined && compareCheckpoints(own, record.head) > 0 ? own : record.head;
+    return { kind: "grant", agentId, genesis: kept.genesis, grant: ground.grant, head, record };
+  }
+
+  /** What the registry said of what was brought back; `undefined`: nothing was, so the grant is worth nothing any more. */
+  async reasserted(session: HeldSession, answer: Answer | undefined): Promise<void> {
+    const { keeper, agentId, logger } = this.#parts;
+    if (keeper.current !== session) return; // lost again: nobody waits for this
+    if (answer?.kind !== "applied" || !this.#isGivenAnew(session, answer.record)) {
+      if (answer?.kind === "refused") {
+        logger.warn({ agentId, code: answer.code }, "not brought back");
+        this.#lastRecord = answer.record ?? this.#lastRecord;
+      }
+      return this.#leaveBehind(session);
+    }
+    const { record } = answer;
+    const ground = this.#granted();
+    if (record.grant === undefined) return;
+    const { era, major, grant, unconfirmed } = record;
+    const owned = { phase: "owner", bootId: session.id.bootId, era, major, grant } as const;
+    await this.#write(unconfirmed === undefined ? owned : { ...owned, unconfirmedBase: unconfirmed });
+    this.#ground = { ...ground, grant };
+    this.#known = record;
+    this.#remember(record);
+    if (keeper.current !== session) return this.doubt("session-void");
+    try {
+      this.#step({ kind: "reasserted", grant: { era, major, session: session.id, incarnation: record.incarnation } });
+    } catch (cause) {
+      if (!(cause instanceof IllegalStep)) throw cause;
+      logger.info({ agentId, reason: cause.message }, "given up while it was brought back"); // the doubt about that stands
+    }
+  }
+
+  /** Whether a record gives this very major again, under the session's incarnation. */
+  #isGivenAnew(session: HeldSession, record: AuthorityRecord): boolean {
+    const ground = this.#ground;
+    if (ground === undefined || record.grant === undefined || this.#journal.phase !== "owner") return false;
+    if (!sameTerm(record, ground) || !sameSession(record.owner, session.id)) return false;
+    const { era, major, incarnation } = record;
+    if (!mayTake({ era, major, session: session.id, incarnation }, this.#parts.keeper.lease, session.id)) return false;
+    // Confirmed while it was brought back: that confirmation is lost, and what was done since may be.
+    return record.unconfirmed === undefined || this.#tenure.kind !== "ACTIVE_OWNER" || !this.#tenure.baseConfirmed;
+  }
+
+  /** A grant of another incarnation than the session's gives nothing until the agent is recovered (GA-1, GA-9). */
+  #leaveBehind(session: HeldSession): void {
+    const { tenure } = this;
+    if (tenure.kind !== "ACTIVE_OWNER" && tenure.kind !== "HANDOFF_INITIATED") return;
+    if (tenure.grant.incarnation !== session.incarnation) this.doubt("lost-grant");
+  }
+
+  #knownConflict(to: string): ShownItem | undefined {
+    const record = this.#lastRecord;
+    if (record?.conflict === undefined || record.incarnation === to) return undefined;
+    const { agentId, era, major, conflict } = record;
+    return { kind: "conflict", agentId, term: { era, major }, conflict };
+  }
+
+  async #genesisOf(ref: CheckpointRef | undefined): Promise<Uint8Array | undefined> {
+    if (ref === undefined) return this.#genesis;
+    if (this.#genesis === undefined) {
+      const first = (await this.#parts.storage.spineFrom(this.#parts.agentId, ref)).at(-1);
+      this.#genesis = first && readHeader(first.payload).genesis;
+    }
+    return this.#genesis;
   }
 
   async #giveUpAgain(session: HeldSession, record: AuthorityRecord): Promise<Progress> {
@@ -340,6 +511,7 @@ export class Tenancy {
       grant,
       ...what,
     } as const;
+    this.#step({ kind: "sending", command: what.command });
     await this.#write(entry);
     this.doubt("outcome-unknown"); // it ticks again only after an answered revert or recover
     const answer = await this.#sendGiveUp(session, entry, head);
@@ -398,10 +570,21 @@ export class Tenancy {
       grant: { era, major, session: session.id, incarnation },
       baseConfirmed: record.unconfirmed === undefined,
     });
+    const isLoss = record.afterLoss !== undefined && base.era !== era;
+    this.#ground = {
+      grant,
+      era,
+      major,
+      base,
+      origin: isLoss ? "recovered-after-store-loss" : origin,
+      rolledBackFromTick: rolledBack ? record.head.tick : undefined,
+    };
+    this.#known = undefined;
     this.#remember(record);
-    this.#ground = { grant, era, major, base, origin, rolledBackFromTick: rolledBack ? record.head.tick : undefined };
-    // Lost while the answer was on its way: nobody will say so again, and its grant would be waited for in vain (SL-4).
-    if (this.#parts.keeper.current !== session) this.doubt("session-void");
+    // Lost while the answer was on its way: nobody will say so again, and its grant would be waited for in vain (SL-4, GA-8).
+    const { keeper } = this.#parts;
+    const taken = mayTake({ era, major, session: session.id, incarnation }, keeper.lease, session.id);
+    if (keeper.current !== session || !taken) this.doubt("session-void");
   }
 
   async #retired(record: AuthorityRecord, why: "migrated" | "superseded" | "released"): Promise<Progress> {
@@ -474,7 +657,13 @@ export class Tenancy {
 
   #remember(record: AuthorityRecord): void {
     this.#revision = record.revision;
+    this.#learn(record);
+  }
+
+  #learn(record: AuthorityRecord): void {
     this.#lastRecord = record;
+    if (this.#ground === undefined || !sameTerm(record, this.#ground)) return;
+    if (this.#known === undefined || record.revision >= this.#known.revision) this.#known = record;
   }
 
   /** `giver`: the record of an owner elsewhere. What an operator's choice gave up of ours makes room for its checkpoints. */

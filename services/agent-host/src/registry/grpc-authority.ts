@@ -32,8 +32,8 @@ export class GrpcAuthority implements Authority {
   claim: Authority["claim"] = (session, command, token) =>
     this.#answer(() => this.#calls.claim({ command: header(session, command), token }));
 
-  recover: Authority["recover"] = (session, command, head) =>
-    this.#answer(() => this.#calls.recover({ command: header(session, command), head }));
+  recover: Authority["recover"] = (session, command, head, spine = []) =>
+    this.#answer(() => this.#calls.recover({ command: header(session, command), head, spine: [...spine] }));
 
   declareRecovery: Authority["declareRecovery"] = (session, command, reason) =>
     this.#answer(() => this.#calls.declareRecovery({ command: header(session, command), reason }));
@@ -63,12 +63,13 @@ export class GrpcAuthority implements Authority {
     }
   }
 
-  async announce(session: HeldSession, { held, withdrawn }: Announcement): Promise<void> {
+  async announce(session: HeldSession, { held, withdrawn, markSeen }: Announcement): Promise<void> {
     await this.#calls.announce({
       caller: caller(session),
       incarnation: session.incarnation,
       held: [...held],
       withdrawnAgentIds: [...withdrawn],
+      ...(markSeen === undefined ? {} : { markSeen }),
     });
   }
 
@@ -117,7 +118,7 @@ function header(session: HeldSession, command: Omit<CommandOn, "revision"> & { r
   };
 }
 
-function answerOf(response: CommandResponse | undefined): Answer {
+export function answerOf(response: CommandResponse | undefined): Answer {
   try {
     if (response === undefined) throw new TypeError("the registry left a report unanswered");
     const record = response.record && recordFromWire(response.record);

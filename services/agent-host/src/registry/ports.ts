@@ -3,13 +3,17 @@
 
 import type {
   AuthorityRecord,
+  Base,
   CheckpointRef,
+  Conflict,
   LeaseRules,
   RefusalCode,
   RetiredReason,
   SessionId,
   SessionLease,
   SignedBytes,
+  StoreMark,
+  Term,
 } from "@godwit/common/lease";
 
 /** A session that the registry has opened for this process. */
@@ -49,7 +53,8 @@ export interface Authority {
   ): Promise<Answer>;
   revertHandoff(session: HeldSession, command: CommandOn): Promise<Answer>;
   claim(session: HeldSession, command: Omit<CommandOn, "revision">, token: SignedBytes): Promise<Answer>;
-  recover(session: HeldSession, command: CommandOn, head: SignedBytes): Promise<Answer>;
+  /** `spine`: the headers under the head, base by base down to tick 0; needed only after a loss of the store (GA-9). */
+  recover(session: HeldSession, command: CommandOn, head: SignedBytes, spine?: readonly SignedBytes[]): Promise<Answer>;
   declareRecovery(session: HeldSession, command: CommandOn, reason: string): Promise<Answer>;
   release(
     session: HeldSession,
@@ -76,22 +81,30 @@ export interface HeadReport {
 export interface Announcement {
   readonly held: readonly SignedBytes[];
   readonly withdrawn: readonly string[];
+  /** The newest mark that this host has seen (GA-6). */
+  readonly markSeen?: SignedBytes | undefined;
 }
 
-/** What the session keeper asks of the registry. */
+/** What the session keeper asks of the registry. Marks are as they came: the keeper verifies them. */
 export interface Sessions {
   describe(signal: AbortSignal): Promise<RegistryDescription>;
   open(opening: SignedBytes, signal: AbortSignal): Promise<OpenedSession>;
-  renew(session: HeldSession, generation: bigint, signal: AbortSignal): Promise<Renewal>;
+  renew(session: HeldSession, named: RenewalClaim, signal: AbortSignal): Promise<Renewal>;
+  /** GA-7: one batch, under the host's signature. */
+  reassert(reassertion: SignedBytes, items: Uint8Array, signal: AbortSignal): Promise<Reasserted>;
   /** SL-6; with an earlier boot id that session of this host is closed instead (GA-5). */
   close(session: HeldSession, earlierBootId: string | undefined, signal: AbortSignal): Promise<void>;
+}
+
+export interface RenewalClaim {
+  /** The one that was answered last. */
+  readonly generation: bigint;
+  readonly markSeen: SignedBytes | undefined;
 }
 
 export interface RegistryDescription {
   readonly publicKey: Uint8Array;
   readonly mark: SignedBytes;
-  readonly incarnation: string;
-  readonly counter: bigint;
   readonly rules: LeaseRules;
 }
 
@@ -99,13 +112,58 @@ export interface OpenedSession {
   readonly secret: Uint8Array;
   readonly generation: bigint;
   readonly rules: LeaseRules;
+  readonly mark: SignedBytes;
 }
 
 export interface Renewal {
   readonly generation: bigint;
   readonly rules: LeaseRules;
-  readonly incarnation: string;
+  readonly mark: SignedBytes;
 }
+
+export interface Reasserted extends OpenedSession {
+  /** One for each item, in order. */
+  readonly results: readonly Answer[];
+}
+
+/** What a host signs when it brings its session over. */
+export interface ReassertionClaim {
+  readonly session: SessionId;
+  /** The new incarnation, and the very one from which the session comes. */
+  readonly incarnation: string;
+  readonly from: string;
+  readonly generation: bigint;
+  readonly markSeen: SignedBytes | undefined;
+  readonly items: Uint8Array;
+}
+
+/** One thing that a host brings back (GA-7). */
+export type ShownItem =
+  | {
+      readonly kind: "grant";
+      readonly agentId: string;
+      /** Its digest is the agent's id. */
+      readonly genesis: Uint8Array;
+      readonly grant: SignedBytes;
+      readonly head: CheckpointRef;
+      /** As it was answered last: bases, unconfirmed base, and what else is known of the lineage. */
+      readonly record: Pick<AuthorityRecord, "unconfirmed" | "forced" | "afterLoss" | "revision"> & {
+        readonly bases: readonly Base[];
+      };
+    }
+  | { readonly kind: "conflict"; readonly agentId: string; readonly term: Term; readonly conflict: Conflict }
+  | { readonly kind: "termination"; readonly agentId: string; readonly termination: SignedBytes };
+
+/** Of one agent, what may have to be brought back. */
+export interface Carried {
+  /** Asked just before it is sent; `undefined`: nothing may be shown (GA-8). */
+  item(to: string): ShownItem | undefined;
+  /** What the registry said of it; `undefined`: nothing was shown, or no answer will come. Must not throw. */
+  answered(session: HeldSession, answer: Answer | undefined): void;
+}
+
+/** What a mark says, once its signature was checked. */
+export type VerifiedMark = StoreMark & { readonly signed: SignedBytes };
 
 /** The right to tick, as far as the session gives it. What supervisors ask. */
 export interface SessionView {
@@ -116,4 +174,6 @@ export interface SessionView {
   readonly generation: bigint;
   /** The registry's Ed25519 key: pinned at the first session of this data directory. */
   readonly registryKey: Uint8Array | undefined;
+  /** The newest mark of the registry's store that this host has seen, in whatever process; unset: it has seen none. */
+  readonly newestMark?: SignedBytes | undefined;
 }

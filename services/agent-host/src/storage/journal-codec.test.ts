@@ -48,7 +48,10 @@ const entries = {
     token: signed,
     checkpointDigest: digest,
   }),
-  recovering: entry("recovering", { bootId: text, commandId: text, base: ref, relinquished: term }, ["relinquished"]),
+  recovering: entry("recovering", { bootId: text, commandId: text, base: ref, on: term, relinquished: term }, [
+    "on",
+    "relinquished",
+  ]),
   "giving-up": entry(
     "giving-up",
     {
@@ -127,4 +130,4 @@ describe("journal codec", () => {
   });
 });
 
-const OPTIONAL = new Set(["unconfirmedBase", "relinquished", "reason", "targetHostId"]);
+const OPTIONAL = new Set(["on", "unconfirmedBase", "relinquished", "reason", "targetHostId"]);

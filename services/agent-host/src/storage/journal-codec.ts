@@ -133,7 +133,7 @@ const SHAPES: Shapes = {
     token: signed,
     checkpointDigest: digest,
   },
-  recovering: { bootId: text, commandId: text, base: ref, relinquished: optional(term) },
+  recovering: { bootId: text, commandId: text, base: ref, on: optional(term), relinquished: optional(term) },
   "giving-up": { ...ownTerm, bootId: text, command, reason: optional(text), commandId: text, grant: signed },
   replica: {},
   retired: { ...ownTerm, why: text, targetHostId: optional(text) },

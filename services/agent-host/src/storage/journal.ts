@@ -68,6 +68,8 @@ export interface RecoveringEntry {
   readonly bootId: string;
   readonly commandId: string;
   readonly base: CheckpointRef;
+  /** The record's term on which it was sent; absent where there was no record. */
+  readonly on?: Term;
   /** The term that this host had relinquished, when that is what it recovers from. */
   readonly relinquished?: Term;
 }

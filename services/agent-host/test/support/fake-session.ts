@@ -18,6 +18,7 @@ export class FakeSession implements HostSession {
   lease: SessionLease = voided;
   generation = 0n;
   trouble: string | undefined;
+  quarantine: string | undefined;
   readonly closedEarlier: string[] = [];
 
   constructor(parts: { readonly clock: Clock; readonly registry: MemoryRegistry; readonly hostId: string }) {
