@@ -39,6 +39,8 @@ export interface Situation {
   readonly journal: JournalView;
   /** Newest term that this host ever relinquished of this agent. */
   readonly relinquished: Term | undefined;
+  /** Newest term that was taken up since this host looks after the agent: it may have ticked under it. */
+  readonly taken: Term | undefined;
   /** The registry has offered the agent, or an operator asked for it. */
   readonly asked: boolean;
   /** `--trust-data-lock` and the journal names the session. */
@@ -91,10 +93,11 @@ export function judge(reading: Reading, situation: Situation): Verdict {
   return { kind: "retire", why: migrated ? "migrated" : "superseded", record };
 }
 
-function ownedHere(record: AuthorityRecord, { journal, relinquished, asked }: Situation): Verdict {
+function ownedHere(record: AuthorityRecord, { journal, relinquished, taken, asked }: Situation): Verdict {
   if (record.state === "RETIRED") return asked ? { kind: "recover", record } : released(record);
   if (journal.phase === "giving-up") return { kind: "give-up-again", record };
-  const newTerm = relinquished === undefined || compareTerms(record, relinquished) > 0;
+  // What was taken up once has gone on from its base: from there again it would make another checkpoint of the same tick.
+  const newTerm = [relinquished, taken].every((term) => term === undefined || compareTerms(record, term) > 0);
   if (isDone(record, journal) && newTerm && record.state === "ACTIVE_OWNER" && record.grant !== undefined) {
     return { kind: "take-up", record };
   }

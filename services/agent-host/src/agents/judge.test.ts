@@ -65,6 +65,7 @@ function look(changes: Partial<AuthorityRecord>, situation: Partial<Situation>, 
     session,
     journal: owner,
     relinquished: undefined,
+    taken: undefined,
     asked: false,
     mayCloseEarlier: () => false,
     ...situation,
@@ -75,13 +76,20 @@ describe("judge", () => {
   test("GA-4: a registry that does not answer settles nothing", () => {
     const verdict = judge(
       { kind: "unreachable", cause: new Error("down") },
-      { session, journal: relinquished, relinquished: record, asked: true, mayCloseEarlier: () => true },
+      {
+        session,
+        journal: relinquished,
+        relinquished: record,
+        taken: undefined,
+        asked: true,
+        mayCloseEarlier: () => true,
+      },
     );
     expect(verdict).toEqual({ kind: "wait", why: "registry-unreachable" });
   });
 
   test("GA-9: without a record nothing is recovered, only an acquisition is repeated", () => {
-    const situation = { session, relinquished: undefined, asked: true, mayCloseEarlier: () => true };
+    const situation = { session, relinquished: undefined, taken: undefined, asked: true, mayCloseEarlier: () => true };
     const acquiring: JournalEntry = { phase: "acquiring", commandId: "c", bootId: "boot-2" };
     expect(judge({ kind: "no-record" }, { ...situation, journal: acquiring }).kind).toBe("acquire");
     expect(judge({ kind: "no-record" }, { ...situation, journal: owner })).toEqual({ kind: "wait", why: "no-record" });
@@ -143,6 +151,12 @@ describe("judge", () => {
     expect(look({}, { journal: { ...sent, on: { era: 0n, major: 3n } } }).kind).toBe("recover");
     // Another command of ours was done meanwhile: the record's term is above the one that it was sent on.
     expect(look({}, { journal: { ...sent, on: { era: 0n, major: 2n } } }).kind).toBe("take-up");
+  });
+
+  test("EI-3: a term that was taken up once is not taken up again from its base: it may have ticked since", () => {
+    expect(look({}, { journal: claiming }).kind).toBe("take-up");
+    expect(look({}, { journal: claiming, taken: { era: 0n, major: 3n } }).kind).toBe("recover");
+    expect(look({}, { journal: claiming, taken: { era: 0n, major: 2n } }).kind).toBe("take-up");
   });
 
   test("GH-1: a term that was relinquished is never taken up", () => {

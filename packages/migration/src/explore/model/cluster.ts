@@ -44,6 +44,8 @@ import {
 export interface ClusterOptions {
   readonly hosts: readonly string[];
   readonly budgets: Budgets;
+  /** `owned` (default): the first host owns the agent, the others have announced its first checkpoint. */
+  readonly begins?: "acquiring" | "owned";
   readonly trustDataLock?: boolean;
   readonly rules?: Partial<Rules>;
   /** SL-3 and the length of the quarantine, for tests that break them. */
@@ -143,7 +145,21 @@ export class Cluster implements System {
     });
     const words = new Int32Array(this.words);
     this.#layout.pack(fields, words);
-    return words;
+    if (this.options.begins === "acquiring") return words;
+    const steps = ["asks the registry, and acts on it", "acquire of", "hears: acquire applied"];
+    let state: Int32Array = words;
+    for (const event of [...steps, ...others.map(() => "announces what it holds")]) state = this.#go(state, event);
+    return state;
+  }
+
+  /** The first successor by an event whose name begins like this. */
+  #go(state: Int32Array, event: string): Int32Array {
+    let found: Int32Array | undefined;
+    this.expand(state, (next, step) => {
+      if (found === undefined && step.event.startsWith(event)) found = next.slice();
+    });
+    if (found === undefined) throw new Error(`the beginning needs "${event}"`);
+    return found;
   }
 
   expand(state: Int32Array, emit: Emit): void {

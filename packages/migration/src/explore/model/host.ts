@@ -204,13 +204,15 @@ export function settle(draft: Draft, reading: Reading): void {
   });
   if (loss.kind === "wait") return;
   if (loss.kind === "recover") {
-    recover(draft, session, loss.revision, loss.head);
+    const record = reading.kind === "record" ? reading.record : undefined;
+    recover(draft, session, record, loss.head);
     return;
   }
   const verdict = context.rules.judge(reading, {
     session: { id: sessionId(name, session), incarnation: session.incarnation },
     journal: journalView(host.journal),
     relinquished: host.relinquished,
+    taken: host.ground,
     asked: host.asked,
     mayCloseEarlier: () => context.trustDataLock,
   });
@@ -270,14 +272,17 @@ function recoverByLineage(draft: Draft, session: Session, record: AuthorityRecor
   const { rules } = draft.context;
   const mark = { incarnation: session.incarnation, counter: counterOf(session.incarnation) };
   const head = draft.host.held.find((ref) => rules.standingUnder(mark, record, ref) !== "orphan");
-  if (head !== undefined) recover(draft, session, record.revision, head);
+  if (head !== undefined) recover(draft, session, record, head);
 }
 
-function recover(draft: Draft, session: Session, revision: bigint, head: CheckpointRef): void {
+function recover(draft: Draft, session: Session, record: AuthorityRecord | undefined, head: CheckpointRef): void {
   promoteStaged(draft);
-  draft.set({ journal: { phase: "recovering", base: head } });
+  const revision = record?.revision ?? 0n;
+  const base = draft.command("recover", session, revision);
+  const on = record && { era: record.era, major: record.major };
+  draft.set({ journal: { phase: "recovering", commandId: base.id, on } });
   draft.step({ kind: "sending", command: "recover" });
-  draft.ask("recover", session, { ...draft.command("recover", session, revision), kind: "recover", revision, head });
+  draft.ask("recover", session, { ...base, kind: "recover", revision, head });
 }
 
 /** supervisor.ts #giveUp and tenancy.ts #giveUp. */

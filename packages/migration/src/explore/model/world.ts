@@ -51,7 +51,7 @@ export type Journal =
       readonly handoffId: string;
       readonly token: Token;
     } & Term)
-  | { readonly phase: "recovering"; readonly base: CheckpointRef }
+  | { readonly phase: "recovering"; readonly commandId: string; readonly on: Term | undefined }
   | {
       readonly phase: "giving-up";
       readonly bootId: string;

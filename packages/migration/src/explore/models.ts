@@ -1,0 +1,90 @@
+// The models that `pnpm explore` walks through (issue 4, acceptance 1), each with what can happen in it, and how often.
+
+import type { ClusterOptions } from "./model/cluster.ts";
+
+export interface Model {
+  readonly name: string;
+  readonly about: string;
+  readonly options: ClusterOptions;
+}
+
+const two = ["A", "B"];
+const three = ["A", "B", "C"];
+
+export const models: readonly Model[] = [
+  {
+    name: "creation",
+    about: "an agent is created, answers are lost and come twice, the creator crashes",
+    options: { hosts: two, begins: "acquiring", budgets: { ticks: 1, losses: 1, duplicates: 1, crashes: 1 } },
+  },
+  {
+    name: "migration",
+    about: "a migration with lost and doubled messages and cut streams",
+    options: { hosts: two, budgets: { ticks: 2, migrations: 2, losses: 2, duplicates: 1 } },
+  },
+  {
+    name: "crash-migration",
+    about: "a migration while hosts crash and messages are lost",
+    options: { hosts: two, budgets: { ticks: 2, migrations: 1, losses: 1, crashes: 1 } },
+  },
+  {
+    name: "crash-migration-three",
+    about: "the same beside a third host with an older checkpoint",
+    options: { hosts: three, budgets: { ticks: 1, migrations: 1, crashes: 1 } },
+  },
+  {
+    name: "void-crash",
+    about: "a session that ends under a living host, and a crash",
+    options: { hosts: two, budgets: { ticks: 2, expiries: 1, crashes: 1, losses: 1 } },
+  },
+  {
+    name: "void-migration",
+    about: "a session that ends in the middle of a migration",
+    options: { hosts: two, budgets: { ticks: 1, migrations: 1, expiries: 1, losses: 1 } },
+  },
+  {
+    name: "release-crash",
+    about: "an agent that is stopped, drained, declared in doubt or terminated, and a crash",
+    options: { hosts: two, budgets: { ticks: 2, releases: 1, crashes: 1, losses: 1 } },
+  },
+  {
+    name: "wipe-migration",
+    about: "the store is wiped in the middle of a migration",
+    options: { hosts: two, budgets: { ticks: 1, migrations: 1, wipes: 1, losses: 1 } },
+  },
+  {
+    name: "rollback-migration",
+    about: "the store is rolled back in the middle of a migration",
+    options: { hosts: two, budgets: { ticks: 1, migrations: 1, rollbacks: 1 } },
+  },
+  {
+    name: "wipe-void",
+    about: "the store is wiped, and a session ends",
+    options: { hosts: two, budgets: { ticks: 1, wipes: 1, expiries: 1 } },
+  },
+  {
+    name: "rollback-void",
+    about: "the store is rolled back, and a session ends",
+    options: { hosts: two, budgets: { ticks: 1, rollbacks: 1, expiries: 1 } },
+  },
+  {
+    name: "wipe-release",
+    about: "the store is wiped while an agent is given up",
+    options: { hosts: two, budgets: { ticks: 1, wipes: 1, releases: 1 } },
+  },
+  {
+    name: "wipe-crash-migration",
+    about: "the store is wiped while hosts crash and migrate",
+    options: { hosts: two, budgets: { ticks: 1, migrations: 1, wipes: 1, crashes: 1 } },
+  },
+  {
+    name: "two-wipes-crash",
+    about: "the store is wiped twice, and a host crashes",
+    options: { hosts: two, budgets: { ticks: 1, wipes: 2, crashes: 1 } },
+  },
+  {
+    name: "wipe-rollback-crash",
+    about: "the store is wiped and rolled back to before, and a host crashes",
+    options: { hosts: two, budgets: { ticks: 1, wipes: 1, rollbacks: 1, crashes: 1 } },
+  },
+];
