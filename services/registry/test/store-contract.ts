@@ -247,6 +247,13 @@ export function describeStoreContract(kind: StoreKind): void {
         expect(agents[0]?.record).toEqual(after);
       });
 
+      test("§4: an operator's command needs no session, and is compared like every other", async () => {
+        const agentId = newAgentId();
+        await close(owner);
+        expect(await store.apply(mark, undefined, [change(agentId, {})])).toEqual(["applied"]);
+        expect(await store.apply(mark, undefined, [change(agentId, {})])).toEqual(["record-changed"]);
+      });
+
       test("§4: a closed session changes nothing", async () => {
         const agentId = newAgentId();
         await close(owner);

@@ -54,6 +54,23 @@ describe("§8: whom an agent is offered to", () => {
     expect(ranked([holder("old", ref(19n))], strict)).toEqual([]);
   });
 
+  test("GA-9: after a loss of the store every checkpoint of the lost time counts, and the newest comes first, under strict too", () => {
+    const holders = [holder("known", ref(20n)), holder("of a lost major", ref(22n, 3n)), holder("older", ref(19n))];
+    for (const recoveryPolicy of ["latest", "strict"] as const) {
+      const lost = { ...record, recoveryPolicy, incarnation: "before" };
+      expect(ranked(holders, lost)).toEqual(["of a lost major"]);
+      expect(ranked([holder("known", ref(20n))], lost)).toEqual(["known"]);
+    }
+    expect(ranked(holders)).toEqual(["known"]);
+  });
+
+  test("§4: what an operator's choice gave up is offered to nobody", () => {
+    const chosen = { ...ref(20n), digest: "chosen" };
+    const bases = [{ era: 0n, major: 2n, startedFrom: chosen }, ...record.bases];
+    const forced = { ...record, major: 2n, head: chosen, bases, forced: { era: 0n, major: 2n } };
+    expect(ranked([holder("given up", ref(20n)), holder("chosen", chosen)], forced)).toEqual(["chosen"]);
+  });
+
   test("orphans stand in nobody's way, and are offered nothing", () => {
     expect(ranked([holder("orphan", ref(11n, 0n)), holder("good", ref(10n, 0n))])).toEqual(["good"]);
     expect(ranked([])).toEqual([]);
@@ -94,6 +111,12 @@ describe("§8: which agents are offered", () => {
 
   test.each(["stopped", "failed", "unfunded"] as const)("released (%s): only when somebody asks", (reason) => {
     expect(stateOf({ state: "RETIRED", reason })).toEqual(never);
+  });
+
+  test("GA-9: what nobody confirmed under the present incarnation, whoever lives", () => {
+    expect(isOfferable({ ...record, incarnation: "before" }, { ownerVoid: false, mark })).toBe(true);
+    const stopped = { ...record, incarnation: "before", state: "RETIRED", reason: "stopped" } as const;
+    expect(isOfferable(stopped, { ownerVoid: false, mark })).toBe(false);
   });
 
   test("never in a conflict, and never once terminated", () => {
