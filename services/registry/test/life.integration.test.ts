@@ -19,8 +19,11 @@ describe.each(storeKinds)("an agent's life on the %s store", (kind) => {
     ({ publicKey } = await registry.sessions.describeRegistry({}));
   });
   afterAll(async () => {
-    await registry.stop();
-    await ground[Symbol.asyncDispose]();
+    try {
+      await registry.stop();
+    } finally {
+      await ground[Symbol.asyncDispose](); // also when it did not start
+    }
   });
 
   const closeSession = (host: TestHost) => registry.sessions.closeSession(host.named);

@@ -35,8 +35,11 @@ describe.each(storeKinds)("a registry on the %s store", (kind) => {
     registry = await TestRegistry.start(ground);
   });
   afterAll(async () => {
-    await registry.stop();
-    await ground[Symbol.asyncDispose]();
+    try {
+      await registry.stop();
+    } finally {
+      await ground[Symbol.asyncDispose](); // also when it did not start
+    }
   });
 
   test("a whole life: created, moved, released, recovered by a third host, confirmed, terminated", async () => {

@@ -17,8 +17,11 @@ describe.each(storeKinds)("sessions on the %s store", (kind) => {
     registry = await TestRegistry.start(ground);
   });
   afterAll(async () => {
-    await registry.stop();
-    await ground[Symbol.asyncDispose]();
+    try {
+      await registry.stop();
+    } finally {
+      await ground[Symbol.asyncDispose](); // also when it did not start
+    }
   });
 
   test("§2: opening is signed with the host's own key, under the present incarnation", async () => {

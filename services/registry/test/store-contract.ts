@@ -46,8 +46,11 @@ export function describeStoreContract(kind: StoreKind): void {
       expect(await store.replaceMark(undefined, mark)).toBe(true);
     });
     afterAll(async () => {
-      await store.stop();
-      await ground[Symbol.asyncDispose]();
+      try {
+        await store.stop();
+      } finally {
+        await ground[Symbol.asyncDispose](); // also when it did not start
+      }
     });
 
     const opened = async (hostId = newHostId()): Promise<SessionId> => {
