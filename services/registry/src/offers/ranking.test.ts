@@ -4,7 +4,7 @@ import { placementOf } from "../store/placement.ts";
 import { isOfferable, rankHolders } from "./ranking.ts";
 
 const ref = (tick: bigint, major = 1n): CheckpointRef => ({ era: 0n, major, tick, digest: `${major}/${tick}` });
-const mark = { incarnation: "i", counter: 0n };
+const mark = { incarnation: "i", counter: 5n };
 const owner = { hostId: "owner", bootId: "b" };
 const signed = { payload: new Uint8Array(), signature: new Uint8Array() };
 
