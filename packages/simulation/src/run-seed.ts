@@ -1,5 +1,6 @@
 // One seed: a cluster, agents, moves and faults for some minutes; then the faults stop, and everything has to be well again.
 
+import { decodeRecord } from "@godwit/registry/parts";
 import { Cluster, readAgent } from "./cluster/cluster.ts";
 import { drawFaults, type Fault, type FaultKind } from "./faults/plan.ts";
 import { Strikes } from "./faults/strike.ts";
@@ -19,6 +20,8 @@ export interface SeedRules {
   readonly onlyFaults?: ReadonlySet<number>;
   /** The cluster; unset: drawn from the seed. */
   readonly shape?: Shape;
+  /** Whether the store may forget. */
+  readonly losses?: boolean;
   /** No fault at all. */
   readonly calm?: boolean;
   /** How long before the faults end; unset: drawn, and longer when too little has happened by then. */
@@ -90,7 +93,7 @@ export async function runSeed(rules: SeedRules): Promise<SeedReport> {
           }
         },
         committed: (host, unit) => history.committed(host, unit),
-        applied: (change) => history.applied(change),
+        applied: (change, how) => history.applied(change, how),
         closed: (session) => {
           history.closed(session);
           trace.say("store", `session ${session.bootId.slice(0, 8)} is closed`);
@@ -135,7 +138,7 @@ export async function runSeed(rules: SeedRules): Promise<SeedReport> {
 
   const drawnMs = shape.between(LEAST_MS, LEAST_MS * 1.5);
   const lengthMs = rules.lengthMs ?? drawnMs;
-  const plan = drawFaults(chance.fork("faults"), { firstMs: QUIET_MS, lastMs: MOST_MS });
+  const plan = drawFaults(chance.fork("faults"), { firstMs: QUIET_MS, lastMs: MOST_MS, losses: rules.losses === true });
   const wanted = rules.calm === true ? [] : plan.filter(({ id }) => onlyFaults?.has(id) ?? true);
   for (const fault of wanted) {
     timeline.at(fault.atMs, () => {
@@ -225,11 +228,12 @@ function untidy(
       what: `handoff ${handoffId.slice(0, 8)} is still staged on ${host.name}`,
     })),
   );
-  const open = [...history.agents]
-    .filter(([, { record }]) => record?.state === "HANDOFF_INITIATED" || record?.state === "HANDOFF_PENDING")
-    .map(([agentId, { record }]) => ({ agentId, what: `its record is still ${record?.state}` }));
+  const records = new Map([...cluster.store.records()].map(([id, bytes]) => [id, decodeRecord(bytes).record]));
+  const open = [...records]
+    .filter(([, { state }]) => state === "HANDOFF_INITIATED" || state === "HANDOFF_PENDING")
+    .map(([agentId, { state }]) => ({ agentId, what: `its record is still ${state}` }));
   const unsaved = [...history.agents]
-    .filter(([, { record, lastCheckpointMs }]) => record?.state !== "RETIRED" && lastCheckpointMs < sinceMs)
+    .filter(([id, { lastCheckpointMs }]) => records.get(id)?.state !== "RETIRED" && lastCheckpointMs < sinceMs)
     .map(([agentId, { lastCheckpointMs }]) => ({
       agentId,
       what: `it has no checkpoint since ${Math.round(lastCheckpointMs)} ms`,

@@ -1,6 +1,6 @@
 // What a run of many seeds came to.
 
-import { FAULT_KINDS, type FaultKind } from "../faults/plan.ts";
+import { ALL_KINDS, type FaultKind } from "../faults/plan.ts";
 import type { SeedReport } from "../run-seed.ts";
 
 export class Totals {
@@ -17,6 +17,7 @@ export class Totals {
   discarded = 0;
   checkpoints = 0;
   recoveries = 0;
+  reasserted = 0;
   lostTicks = 0;
   settledMostMs = 0;
 
@@ -30,7 +31,8 @@ export class Totals {
     else if (!report.enough) this.tooLittle++;
     this.simulatedMs += report.simulatedMs;
     this.migrations += report.migrations;
-    const { majors, ticks, discarded, checkpoints, recoveries, lostTicks } = report.counts;
+    const { majors, ticks, discarded, checkpoints, recoveries, reasserted, lostTicks } = report.counts;
+    this.reasserted += reasserted;
     this.majors += majors;
     this.ticks += ticks;
     this.discarded += discarded;
@@ -38,7 +40,7 @@ export class Totals {
     this.recoveries += recoveries;
     this.lostTicks += lostTicks;
     this.settledMostMs = Math.max(this.settledMostMs, report.settledMs);
-    for (const kind of FAULT_KINDS) {
+    for (const kind of ALL_KINDS) {
       const count = report.fired[kind] ?? 0;
       if (count > 0) this.fired.set(kind, (this.fired.get(kind) ?? 0) + count);
     }
@@ -70,16 +72,16 @@ export function seedLines(report: SeedReport): readonly string[] {
 export function summaryLines(totals: Totals, nowMs: number): readonly string[] {
   const minutes = totals.simulatedMs / 60_000;
   const realMinutes = Math.max(1e-9, (nowMs - totals.beganAtMs) / 60_000);
-  const faults = FAULT_KINDS.map((kind) => [kind, totals.fired.get(kind) ?? 0] as const);
+  const faults = ALL_KINDS.map((kind) => [kind, totals.fired.get(kind) ?? 0] as const);
   const total = faults.reduce((sum, [, count]) => sum + count, 0);
-  const width = Math.max(...FAULT_KINDS.map((kind) => kind.length));
+  const width = Math.max(...ALL_KINDS.map((kind) => kind.length));
   return [
     "",
     `${total} faults fired:`,
     ...faults.map(([kind, count]) => `  ${kind.padEnd(width)}  ${count}`),
     "",
     `${totals.ticks} ticks, ${totals.discarded} thrown away, ${totals.lostTicks} lost with their host; ${totals.checkpoints} checkpoints`,
-    `${totals.migrations} migrations, ${totals.majors} majors given, ${totals.recoveries} recoveries`,
+    `${totals.migrations} migrations, ${totals.majors} majors given, ${totals.recoveries} recoveries, ${totals.reasserted} brought back after a loss of the store`,
     `slowest to tick again: ${(totals.settledMostMs / 1_000).toFixed(1)} s after the faults`,
     `${minutes.toFixed(1)} simulated minutes, ${(minutes / realMinutes).toFixed(0)} per real minute`,
     `${totals.seeds} seeds, ${totals.tooLittle} of them with too little to count, ${totals.failed.length} failed` +

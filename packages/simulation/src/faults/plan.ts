@@ -34,7 +34,12 @@ export const FAULT_KINDS = [
   "concurrent-moves",
 ] as const;
 
-export type FaultKind = (typeof FAULT_KINDS)[number];
+/** GA-6: the store forgets, or another one is in its place. */
+export const STORE_LOSSES = ["store-wiped", "store-rolled-back", "store-replaced", "store-restarted"] as const;
+
+export type StoreLossKind = (typeof STORE_LOSSES)[number];
+export type FaultKind = (typeof FAULT_KINDS)[number] | StoreLossKind;
+export const ALL_KINDS: readonly FaultKind[] = [...FAULT_KINDS, ...STORE_LOSSES];
 
 export interface Fault {
   /** Its place in the plan; its own chance depends on it and the seed only. */
@@ -47,6 +52,8 @@ export interface Fault {
 export interface PlanRules {
   readonly firstMs: number;
   readonly lastMs: number;
+  /** Whether the store may forget. */
+  readonly losses: boolean;
 }
 
 /** As long as it takes to tick on, to lose a lease, and, most of all, about as long as a lease and its grace are. */
@@ -55,12 +62,13 @@ function drawLengthMs(chance: Chance): number {
   return chance.happens(0.6) ? chance.between(100, 6_000) : chance.between(6_000, 30_000);
 }
 
-export function drawFaults(chance: Chance, { firstMs, lastMs }: PlanRules): readonly Fault[] {
+export function drawFaults(chance: Chance, { firstMs, lastMs, losses }: PlanRules): readonly Fault[] {
   const perMinute = chance.pick([4, 8, 15, 25]);
   const count = Math.max(4, Math.round((perMinute * (lastMs - firstMs)) / 60_000));
   // A run has a few kinds often rather than all of them once: that is how they meet.
   // One of them is sure to fire, whatever the cluster does.
   const kinds: FaultKind[] = Array.from({ length: chance.whole(4, 9) }, () => chance.pick(FAULT_KINDS));
+  if (losses && chance.happens(0.5)) kinds.push(chance.pick(STORE_LOSSES));
   kinds.push(chance.pick(["crash-host", "pause-host", "isolate-host", "crash-registry"]));
   return Array.from({ length: count }, (_, id) => ({
     id,

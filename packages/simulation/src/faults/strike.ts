@@ -16,6 +16,9 @@ export interface StrikeParts {
   readonly move: (agentId: string, to: SimHost) => void;
 }
 
+const SNAPSHOT_EVERY_MS = 1_500;
+const MOST_SNAPSHOTS = 20;
+
 const AMID_A_MOVE: ReadonlySet<FaultKind> = new Set([
   "crash-host",
   "pause-host",
@@ -30,6 +33,10 @@ const AMID_A_MOVE: ReadonlySet<FaultKind> = new Set([
   "half-open",
   "store-cut-off",
   "stop-host",
+  "store-wiped",
+  "store-rolled-back",
+  "store-replaced",
+  "store-restarted",
 ]);
 
 export class Strikes {
@@ -41,6 +48,7 @@ export class Strikes {
 
   constructor(parts: StrikeParts) {
     this.#parts = parts;
+    this.#takeSnapshots();
     parts.cluster.nodes.cutsFor = () => {
       const cut = this.#streamCuts.shift();
       return {
@@ -309,6 +317,22 @@ export class Strikes {
         for (const agentId of agentsOn(host)) this.#parts.move(agentId, other);
         later(() => this.#drain(host, false));
         return;
+      case "store-wiped":
+        this.#fired(kind, "");
+        cluster.store.wipe();
+        return;
+      case "store-rolled-back":
+      case "store-replaced": {
+        const snapshot = chance.pick(this.#snapshots);
+        this.#fired(kind, `to ${(snapshot.atMs / 1_000).toFixed(1)} s`);
+        cluster.store.rollBack(snapshot.content);
+        cluster.store.becomes(`store-${++this.#stores}`);
+        return;
+      }
+      case "store-restarted":
+        this.#fired(kind, "");
+        cluster.store.becomes(`store-${++this.#stores}`);
+        return;
       case "concurrent-moves": {
         const [agentId] = agentsOn(host);
         if (agentId === undefined) return;
@@ -320,6 +344,17 @@ export class Strikes {
   }
 
   readonly #noted = new Set<number>();
+  /** What the store may go back to: one of each few seconds, the newest. */
+  readonly #snapshots: { readonly atMs: number; readonly content: unknown }[] = [];
+  #stores = 1;
+
+  #takeSnapshots(): void {
+    if (this.#over) return;
+    const { timeline, store } = this.#parts.cluster;
+    this.#snapshots.push({ atMs: timeline.nowMs, content: store.snapshot() });
+    if (this.#snapshots.length > MOST_SNAPSHOTS) this.#snapshots.shift();
+    timeline.after(SNAPSHOT_EVERY_MS, () => this.#takeSnapshots());
+  }
 
   #fired(kind: FaultKind, what: string): void {
     this.#parts.fired(kind);

@@ -53,6 +53,7 @@ export interface HistoryCounts {
   majors: number;
   claims: number;
   recoveries: number;
+  reasserted: number;
   lostTicks: number;
 }
 
@@ -69,6 +70,7 @@ export class History {
     majors: 0,
     claims: 0,
     recoveries: 0,
+    reasserted: 0,
     lostTicks: 0,
   };
   readonly #timeline: Timeline;
@@ -158,7 +160,7 @@ export class History {
     }
   }
 
-  applied({ agentId, before: beforeBytes, after: afterBytes }: RecordChange): void {
+  applied({ agentId, before: beforeBytes, after: afterBytes }: RecordChange, how: "decided" | "reasserted"): void {
     const seen = this.#seen(agentId);
     const after = decodeRecord(afterBytes).record;
     const before = beforeBytes && decodeRecord(beforeBytes).record;
@@ -166,12 +168,21 @@ export class History {
     if (before !== undefined && compareTerms(after, before) < 0) {
       this.#violated("I2", agentId, `the record went from ${nameOf(before)} back to ${nameOf(after)}`);
     }
+    if (how === "reasserted") {
+      this.#reasserted(agentId, after);
+      return;
+    }
     if (before !== undefined && compareTerms(after, before) === 0) return;
     this.counts.majors++;
     const base = after.unconfirmed ?? after.bases[0]?.startedFrom ?? after.head;
     seen.baseOf.set(nameOf(after), base.tick);
     if (after.owner !== undefined) this.#term(agentId, after, { session: keyOf(after.owner), by: "the record" });
     if (before === undefined) return;
+    if (after.era > before.era) {
+      // GA-9: after a loss of the store whoever holds an acceptable checkpoint may, whoever lives.
+      this.counts.recoveries++;
+      return;
+    }
 
     const planned = before.state === "HANDOFF_INITIATED" && after.owner?.hostId === before.handoff?.targetHostId;
     const sameOwner =
@@ -197,6 +208,24 @@ export class History {
     if (lost > 0n) {
       this.counts.lostTicks += Number(lost);
       if (lost > seen.lostMost) seen.lostMost = lost;
+    }
+  }
+
+  /** GA-7: a host brings back what it was granted, nothing else, and nothing that was overtaken by what it ticked. */
+  #reasserted(agentId: string, after: AuthorityRecord): void {
+    this.counts.reasserted++;
+    const seen = this.#seen(agentId);
+    const name = nameOf(after);
+    const owner = seen.sessionOf.get(name);
+    if (after.owner !== undefined && owner !== keyOf(after.owner)) {
+      this.#violated(
+        "I1",
+        agentId,
+        `reasserted: term ${name} was never granted to session ${keyOf(after.owner).slice(-8)}`,
+      );
+    }
+    if (seen.last !== undefined && compareTerms(after, seen.last) < 0) {
+      this.#violated("I1", agentId, `reasserted: term ${name}, although ${nameOf(seen.last)} has ticked`);
     }
   }
 

@@ -55,7 +55,8 @@ interface Content {
 /** What a checker sees of it. Called after the step, before its caller is answered. */
 export interface StoreWitness {
   marked?(mark: Uint8Array): void;
-  applied?(change: RecordChange): void;
+  /** `reasserted`: a host has brought it back (GA-7). */
+  applied?(change: RecordChange, how: "decided" | "reasserted"): void;
   closed?(session: SessionId): void;
 }
 
@@ -98,6 +99,11 @@ export class MemoryStore implements RegistryStore {
   /** Another server is there now: a Redis that was started anew, or put in the place of the old one. */
   becomes(identity: string): void {
     this.#identity = identity;
+  }
+
+  /** As it holds them now. */
+  records(): ReadonlyMap<string, Uint8Array> {
+    return new Map([...this.#content.agents].map(([agentId, { record }]) => [agentId, record]));
   }
 
   /** For `rollBack`; later writes do not change it. */
@@ -212,12 +218,12 @@ export class MemoryStore implements RegistryStore {
 
   async apply(mark: Uint8Array, caller: SessionId | undefined, changes: readonly RecordChange[]) {
     this.#compare(mark, "apply");
-    return this.#applyAll(caller, changes);
+    return this.#applyAll(caller, changes, "decided");
   }
 
   async applyReasserted(mark: Uint8Array, caller: SessionId, changes: readonly RecordChange[]) {
     this.#compare(mark, "applyReasserted");
-    return this.#applyAll(caller, changes);
+    return this.#applyAll(caller, changes, "reasserted");
   }
 
   async announce(mark: Uint8Array, caller: SessionId, { held, withdrawn }: Announcement) {
@@ -334,12 +340,16 @@ export class MemoryStore implements RegistryStore {
     if (host !== undefined) this.#content.hosts.set(hostId, { ...host, lastSeenAtMs: atMs });
   }
 
-  #applyAll(caller: SessionId | undefined, changes: readonly RecordChange[]): readonly ApplyOutcome[] {
+  #applyAll(
+    caller: SessionId | undefined,
+    changes: readonly RecordChange[],
+    how: "decided" | "reasserted",
+  ): readonly ApplyOutcome[] {
     if (caller !== undefined && !this.#isOpen(caller)) return changes.map(() => "caller-void");
-    return changes.map((change) => this.#applyOne(change));
+    return changes.map((change) => this.#applyOne(change, how));
   }
 
-  #applyOne(change: RecordChange): ApplyOutcome {
+  #applyOne(change: RecordChange, how: "decided" | "reasserted"): ApplyOutcome {
     const { agentId, before, after, placement, history, holdersSeen } = change;
     const stored = this.#content.agents.get(agentId);
     if (!sameBytes(stored?.record, before)) return "record-changed";
@@ -351,7 +361,7 @@ export class MemoryStore implements RegistryStore {
       const [oldest] = [...entries.keys()].sort((a, b) => (a < b ? -1 : 1));
       if (entries.size > MAX_HISTORY && oldest !== undefined) entries.delete(oldest);
     }
-    this.#witness.applied?.(change);
+    this.#witness.applied?.(change, how);
     return "applied";
   }
 
