@@ -107,6 +107,13 @@ describe("a migration with its retries", () => {
     expect(run(plan, selected("b", "c"), scanned(), ended(gone)).outcome?.kind).toBe("given-up");
   });
 
+  test("FS-2: while nobody knows who has the agent, no other target is tried", () => {
+    const unresolved: SourceOutcome = { kind: "unresolved", failure: lost };
+    const { tried, outcome } = run(plan, selected("b", "c"), scanned(), ended(unresolved));
+    expect(tried).toEqual(["b"]);
+    expect(outcome).toEqual({ kind: "given-up", failure: lost });
+  });
+
   test("GH-7: the price just told decides over the registry's: cheapest first, too dear not at all, unknown last", () => {
     const { tried } = run(
       plan,

@@ -58,6 +58,8 @@ const toHandedOff: readonly SourceEvent[] = [...toRelinquishing, { kind: "journa
 interface Run {
   readonly state: SourceState;
   readonly kinds: readonly SourceCommand["kind"][];
+  /** Whose frame has had a deadline set for it. */
+  readonly awaited: readonly string[];
   readonly outcome: SourceOutcome | undefined;
 }
 
@@ -69,7 +71,8 @@ function run(events: readonly SourceEvent[], on: SourcePlan = plan): Run {
     all.push(...commands);
   }
   const outcome = state.phase.kind === "ended" ? state.phase.outcome : undefined;
-  return { state, kinds: all.map(({ kind }) => kind), outcome };
+  const awaited = all.flatMap((command) => (command.kind === "await" ? [command.awaited] : []));
+  return { state, kinds: all.map(({ kind }) => kind), awaited, outcome };
 }
 
 describe("source of a handoff", () => {
@@ -90,6 +93,14 @@ describe("source of a handoff", () => {
       "end",
     ]);
     expect(outcome).toEqual({ kind: "moved", hostId: "target", era: 0n, major: 5n, by: "started" });
+  });
+
+  test("GH-8: ACCEPT, PREPARED and STARTED are waited for with a deadline, which is set before anything is sent", () => {
+    const { awaited, kinds } = run(toHandedOff);
+    expect(awaited).toEqual(["accept", "prepared", "started"]);
+    for (const sent of ["send-offer", "send-module", "send-handoff"] as const) {
+      expect(kinds[kinds.indexOf(sent) - 1], sent).toBe("await");
+    }
   });
 
   test("a target that has the module is not sent it again", () => {

@@ -52,7 +52,8 @@ function run(events: readonly TargetEvent[]) {
     all.push(...commands);
   }
   const outcome: TargetOutcome | undefined = state.phase.kind === "ended" ? state.phase.outcome : undefined;
-  return { state, outcome, kinds: all.map((command) => command.kind) };
+  const awaited = all.flatMap((command) => (command.kind === "await" ? [command.awaited] : []));
+  return { state, outcome, awaited, kinds: all.map((command) => command.kind) };
 }
 
 describe("target of a handoff", () => {
@@ -113,6 +114,7 @@ describe("target of a handoff", () => {
   });
 
   test("GH-8: every wait for the source has its deadline, and only its own", () => {
+    expect(run(toStaging).awaited).toEqual(["offer", "module", "spine", "checkpoint", "handoff"]);
     const late = (awaited: "offer" | "module" | "spine" | "checkpoint" | "handoff"): TargetEvent => ({
       kind: "deadline",
       awaited,
