@@ -1,3 +1,5 @@
+import { describeQuarantineContract } from "./quarantine-contract.ts";
 import { describeStoreContract } from "./store-contract.ts";
 
 describeStoreContract("memory");
+describeQuarantineContract("memory");
