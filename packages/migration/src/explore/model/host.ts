@@ -183,8 +183,13 @@ export function reported(draft: Draft, answer: Answer, commandId: string): void 
   const { era, major } = tenure.grant;
   // The id names the checkpoint, and that one the term under which it was written.
   const term = draft.host.held.find(({ digest }) => commandId.includes(`report${digest}#`));
-  if (term === undefined || term.era !== era || term.major !== major) return;
+  if (term === undefined || term.era !== era || term.major !== major || isOfTheStore(answer.code)) return;
   draft.doubt(answer.code === "DIVERGENT_LINEAGE" ? "divergent-lineage" : "lost-grant");
+}
+
+/** store-trouble.ts: it says something of the store or the session, and nothing of the agent. */
+function isOfTheStore(code: string): boolean {
+  return code === "QUARANTINE" || code === "STALE_INCARNATION";
 }
 
 /** tenancy.ts `settle`: one look at the registry, and one act on what it says. */
@@ -518,7 +523,7 @@ export function loseGrant(draft: Draft): void {
 export function reassertItem(draft: Draft): { readonly item: GrantItem; readonly from: string } | undefined {
   const { host, context } = draft;
   const { session, tenure, ground, name, held } = host;
-  if (session?.from === undefined || ground === undefined) return undefined;
+  if (session?.from === undefined || ground === undefined || host.journal.phase !== "owner") return undefined;
   const right = context.rules.mayReassert(tenure, {
     lease: leaseOf(host),
     session: sessionId(name, session),
