@@ -1,12 +1,12 @@
 // T-29 … T-31: what proves that a checkpoint is the agent's. A former owner tries with all that it still knows.
 
 import { randomBytes } from "node:crypto";
-import { issueGrant, refOf, signerFromSeed, toProtoRef, toProtoSigned } from "@godwit/lineage";
+import { issueGrant, refOf, signerFromSeed, toProtoRef, toProtoSigned, verifyLineage } from "@godwit/lineage";
 import { Origin } from "@godwit/proto/godwit/lineage/v1/lineage";
 import { AuthorityState } from "@godwit/proto/godwit/registry/v1/authority";
 import type { Cluster } from "@godwit/testing";
 import { afterAll, beforeAll, describe, test } from "vitest";
-import { clusterWith, settlesOnOneOwner, ticksOn } from "../cluster/stage.ts";
+import { clusterWith, headersOf, settlesOnOneOwner, ticksOn } from "../cluster/stage.ts";
 import { forge, Outlaw } from "./outlaw.ts";
 import type { Handoff } from "./peer.ts";
 import { alone, calmLease, sendTo } from "./scene.ts";
@@ -57,14 +57,23 @@ describe.concurrent("what proves a checkpoint", () => {
       expect(await sendTo(outlaw, c, outlaw.prepared(owned, c.hostId, checkpoint))).toMatch(
         /^(SIGNATURE|GRANT|CHECKPOINT)_INVALID$/,
       );
-      expect(await outlaw.report(agentId, checkpoint)).toMatch(/^(SIGNATURE|GRANT|CHECKPOINT)_INVALID$|^BAD_GRANT$/);
+      expect(await outlaw.report(agentId, checkpoint)).toMatch(
+        /^(SIGNATURE|GRANT|CHECKPOINT)_INVALID$|^BAD_GRANT$|^NOT_OWNER$/,
+      );
     }
     expect(await outlaw.report(agentId, overtaken)).toBe("NOT_OWNER");
     expect(await outlaw.recover(agentId, record.revision, overtaken)).toBe("OWNER_ALIVE");
 
-    const { owner, lineage } = await settlesOnOneOwner(cluster, agentId);
-    expect(owner.name).toBe("b");
-    expect(lineage.owners.map(({ hostId }) => hostId)).toEqual([outlaw.hostId, b.hostId]);
+    // It ticks where it was, and what the former owner signed is evidence against it, for whoever looks at all that is held.
+    const status = await b.agent(agentId);
+    expect(status).toMatchObject({ state: "ACTIVE_OWNER", major: 1n });
+    await ticksOn(cluster, b, agentId, { after: (status?.tick ?? 0n) + 8n });
+    const { publicKey } = await cluster.registry.sessions.describeRegistry({});
+    const held = [...(await headersOf(b, agentId)), ...(await headersOf(c, agentId))];
+    const lineage = verifyLineage(held, new Uint8Array(publicKey));
+    expect(lineage.problems.map(({ kind }) => kind)).toEqual(["ticked-after-handoff"]);
+    expect(lineage.owners.at(-1)?.hostId).toBe(b.hostId);
+    expect((await c.agent(agentId))?.state).not.toBe("ACTIVE_OWNER");
   });
 
   test("T-30: signed anew, unsigned, of an older format, another agent's, under another's grant: refused, and the true one is taken", async ({

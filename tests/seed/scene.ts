@@ -1,8 +1,10 @@
 // What the tests of the seed's holes share.
 
-import type { HostNode } from "@godwit/testing";
-import { waitFor } from "@godwit/testing";
-import type { Lease } from "../cluster/stage.ts";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Cluster, type HostNode, waitFor } from "@godwit/testing";
+import { budget, type Lease } from "../cluster/stage.ts";
 import type { Outlaw } from "./outlaw.ts";
 import type { Handoff } from "./peer.ts";
 
@@ -26,4 +28,17 @@ export async function sendTo(outlaw: Outlaw, host: HostNode, handoff: Handoff): 
     },
     { what: `an answer of ${host.name}`, everyMs: 100 },
   );
+}
+
+/** Runs this module there, as an agent that may move. */
+export async function runModule(cluster: Cluster, host: HostNode, module: Uint8Array, name: string): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), "godwit-seed-"));
+  try {
+    const path = join(dir, "agent.wasm");
+    await writeFile(path, module);
+    const manifest = { migration_policy: { enabled: true } };
+    return (await cluster.runAgent(host, path, { name, budget, manifest })).agentId;
+  } finally {
+    await rm(dir, { recursive: true });
+  }
 }
