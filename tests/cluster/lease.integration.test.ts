@@ -48,7 +48,7 @@ describe("SIGSTOP of a host for longer than its lease, then SIGCONT", () => {
   test.each([
     { name: "alone, it takes the agent back under a higher major", hosts: ["a"] },
     { name: "with a replica elsewhere, the other host has it by then", hosts: ["a", "b"] },
-  ])("GA-2: not one tick is committed under the old lease; $name", async ({ hosts }) => {
+  ])("T-03, GA-2: not one tick is committed under the old lease; $name", async ({ hosts }) => {
     await using cluster = await clusterOf(...hosts.map((name) => ({ name })));
     const a = cluster.host("a");
     const agentId = await startSurvivor(cluster, a);

@@ -49,7 +49,7 @@ describe("a planned move", () => {
     expect(stopped?.budget).toBe(budget - whole.receipts.cost);
   });
 
-  test("FS-3: a second request while the agent moves is refused, and the first goes on", async () => {
+  test("T-10, FS-3: a second request while the agent moves is refused, and the first goes on", async () => {
     await using cluster = await clusterOf(
       { name: "a", env: { GODWIT_STREAM_FAULTS: "send:offer:delay=5000" } },
       { name: "b" },
@@ -75,7 +75,7 @@ describe("a planned move", () => {
 describe("the connection is cut between the last byte of HANDOFF and STARTED (GH-3)", () => {
   test.concurrent.each([
     // The target claimed: the registry says so, and the source lets go.
-    { name: "STARTED is lost in a cut", side: "target", fault: "send:started:cut-before", ends: "b" },
+    { name: "T-01: STARTED is lost in a cut", side: "target", fault: "send:started:cut-before", ends: "b" },
     // The target never saw the end: the source takes the agent back under a higher major.
     { name: "HANDOFF is lost in a cut", side: "target", fault: "receive:handoff-end:cut-before", ends: "a" },
     {

@@ -107,7 +107,7 @@ test.each([
   { name: "a flag that there is not", args: ["--nonsense"], says: "nonsense" },
   { name: "a value out of range", args: ["--migration-retries", "0"], says: "migration-retries" },
   { name: "a limit of -1", args: ["--max-memory=-1"], says: "max-memory" },
-])("a wrong flag ends a host with code 2 before it touches anything: $name", async ({ args, says }) => {
+])("T-53: a wrong flag ends a host with code 2 before it touches anything: $name", async ({ args, says }) => {
   const data = join(dir, "untouched");
   const child = spawn(process.execPath, [serviceEntry("agent-host"), "--data", data, ...args], {
     stdio: ["ignore", "pipe", "pipe"],

@@ -87,12 +87,14 @@ test("T-18: a target that is killed resumes the agent from its own disk, and han
   const [a, b, c] = [cluster.host("a"), cluster.host("b"), cluster.host("c")];
   const agentId = await startSurvivor(cluster, a, "carried");
   const { tick } = doneOf(await move(a, agentId, { to: b, retries: 1 }));
+  await a.stop(); // it holds what it handed over, and may take it up when b is dead
   await b.kill();
   await b.restart();
   expect((await ticksOn(cluster, b, agentId, { after: tick })).major).toBe(2n);
   expect(doneOf(await move(b, agentId, { to: c, retries: 1 })).targetHostId).toBe(c.hostId);
   const { owner, lineage } = await settlesOnOneOwner(cluster, agentId);
   expect([owner.name, lineage.orphans]).toEqual(["c", []]);
+  await a.restart();
 });
 
 describe("whoever works on a host from outside", () => {

@@ -137,7 +137,7 @@ describe("framed streams", () => {
 });
 
 describe("the node", () => {
-  test("has one id for ever, made from its key", async () => {
+  test("T-53: has one id for ever, made from its key", async () => {
     const made = await node(3);
     const { hostId } = made;
     await made.stop();

@@ -169,7 +169,7 @@ describe("pricing", () => {
   });
 
   describe("ScanPrices", () => {
-    test("hosts that answer are listed cheapest first; whoever does not is missing, with the reason", async () => {
+    test("T-52: hosts that answer are listed cheapest first; whoever is silent, lies or refuses is missing, with the reason", async () => {
       const [hangs, lies, refuses, greedy, cheap] = await Promise.all([host(), host(), host(), host(), host()]);
       const alsoHang = await Promise.all([host(), host(), host()]);
       for (const each of alsoHang) each.behaviour = "hangs";

@@ -232,7 +232,7 @@ describe.each(storeKinds)("sessions on the %s store", (kind) => {
   });
 
   describe("the directory", () => {
-    test("GH-7: candidates by price, then failures, then when they were seen; drained, dead and failing ones are none", async () => {
+    test("T-51, GH-7: candidates by price, then failures, then when they were seen; drained, dead and failing ones are none", async () => {
       const names = ["cheap", "same", "dear", "unknown", "draining", "dead", "failing", "bare"];
       const hosts = new Map<string, TestHost>();
       for (const name of names) hosts.set(name, await TestHost.open(registry));

@@ -207,7 +207,7 @@ describe("frames of /godwit/migrate/1", () => {
     expect(decodeSourceFrame(largest).kind).toBe("checkpoint");
   });
 
-  test("GH-2: a refusal with a code that we do not know keeps its class and its text", () => {
+  test("T-50, GH-2: a refusal with a code that we do not know keeps its class and its text", () => {
     const value = { handoffId: "h1", failureClass: "fatal-target", code: "MOON_PHASE", message: "not today" };
     expect(decodeTargetFrame(wire({ frame: { case: "refused", value } }), "peer")).toEqual(
       refusal({

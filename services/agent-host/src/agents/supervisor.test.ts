@@ -111,7 +111,7 @@ describe("a tick", patient, () => {
     expect(place.sandbox.newest.initialState).toEqual(place.first.state);
   });
 
-  test("what an agent says is its log once its tick is committed", async () => {
+  test("T-48: what an agent says is its log once its tick is committed", async () => {
     const { place } = await ticking();
     let early: readonly string[] = [];
     place.sandbox.next.push({
