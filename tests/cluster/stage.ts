@@ -20,7 +20,7 @@ export const leaseMs: Lease = { duration: 8_000, grace: 2_000 };
 export const budget = 1_000_000_000n;
 const tickEveryMs = 100;
 
-const registryEnv = ({ duration, grace }: Lease) => ({
+export const registryEnv = ({ duration, grace }: Lease) => ({
   GODWIT_LEASE_DURATION: `${duration}ms`,
   GODWIT_LEASE_GRACE: `${grace}ms`,
   GODWIT_RENEW_EVERY: "1s",
@@ -28,7 +28,7 @@ const registryEnv = ({ duration, grace }: Lease) => ({
   GODWIT_OFFER_SCAN_EVERY: "1s",
 });
 
-const hostEnv = {
+export const hostEnv = {
   GODWIT_TICK_EVERY: `${tickEveryMs}ms`,
   GODWIT_CHECKPOINT_EVERY: "500ms",
   GODWIT_REGISTRY_TIMEOUT: "3s",

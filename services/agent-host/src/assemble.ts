@@ -12,6 +12,7 @@ import { capabilities as allCapabilities, type Capability } from "@godwit/sandbo
 import { type CrashPoints, type Part, part } from "@godwit/service";
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
+import { AfterLoss } from "./agents/after-loss.ts";
 import { Announcements } from "./agents/announcements.ts";
 import { HeadReports } from "./agents/head-reports.ts";
 import { Incoming } from "./agents/incoming.ts";
@@ -255,6 +256,16 @@ export function assemble(options: HostConfig, ports: HostPorts): HostGraph {
         .catch((err: unknown) => logger.info({ err, agentId }, "offer not taken up"));
     },
   });
+  const afterLoss = new AfterLoss({
+    authority,
+    session: keeper,
+    storage,
+    clock,
+    random,
+    logger: logger.child({ part: "agents" }),
+    runsHere: (agentId) => roster.supervisor(agentId) !== undefined,
+    recover: (agentId) => roster.superviseLost(agentId),
+  });
   let isStopping = false;
   const incoming = new Incoming({
     roster,
@@ -341,6 +352,7 @@ export function assemble(options: HostConfig, ports: HostPorts): HostGraph {
       part("replication", replicator),
       part("agents", roster),
       part("offers", offers),
+      part("lost agents", afterLoss),
       part("incoming migrations", {
         start: () => target.start(),
         stop: async () => {

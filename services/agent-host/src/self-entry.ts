@@ -3,6 +3,7 @@
 
 import type { Clock } from "@godwit/common/clock";
 import type { Logger } from "pino";
+import { causeFields } from "./agents/cause-fields.ts";
 import type { PricingClient } from "./pricing-client.ts";
 import type { HostDirectory } from "./registry/directory.ts";
 import type { SessionKeeper } from "./registry/session-keeper.ts";
@@ -106,7 +107,7 @@ export class SelfEntry {
       }
       return true;
     } catch (err) {
-      logger.info({ err, told: this.#told }, "not told yet, trying again");
+      logger.info({ ...causeFields(err), told: this.#told }, "not told yet, trying again");
       return false;
     }
   }

@@ -3,12 +3,13 @@
 import type { Clock, Random } from "@godwit/common/clock";
 import type { AuthorityRecord } from "@godwit/common/lease";
 import type { Logger } from "pino";
-import type { Authority, HeldSession, SessionView } from "../registry/ports.ts";
+import type { Authority, HeldSession } from "../registry/ports.ts";
 import { causeFields } from "./cause-fields.ts";
+import type { HostSession } from "./supervisor-parts.ts";
 
 export interface OffersParts {
   readonly authority: Authority;
-  readonly session: SessionView;
+  readonly session: Pick<HostSession, "current" | "on">;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -20,10 +21,13 @@ const retryMs = 1_000;
 export class Offers {
   readonly #parts: OffersParts;
   #running = new AbortController();
+  #listening = new AbortController();
   #loop: Promise<void> = Promise.resolve();
 
   constructor(parts: OffersParts) {
     this.#parts = parts;
+    // A stream of the incarnation before would go on, and what it brings would not be heard.
+    parts.session.on("brought-over", () => this.#listening.abort());
   }
 
   async start(): Promise<void> {
@@ -46,8 +50,10 @@ export class Offers {
   }
 
   async #listen(session: HeldSession, signal: AbortSignal): Promise<void> {
+    this.#listening = new AbortController();
+    const either = AbortSignal.any([signal, this.#listening.signal]);
     try {
-      for await (const record of this.#parts.authority.offers(session, signal)) {
+      for await (const record of this.#parts.authority.offers(session, either)) {
         if (this.#parts.session.current !== session) return; // another session listens anew
         this.#parts.onOffer(record);
       }

@@ -18,6 +18,7 @@ import {
 import type { Logger } from "pino";
 import type { Authority, Carried } from "../registry/ports.ts";
 import type { DataDirectory, JournalEntry, StoredAgent } from "../storage/index.ts";
+import { causeFields } from "./cause-fields.ts";
 import { LogBook } from "./log-book.ts";
 import { Supervisor } from "./supervisor.ts";
 import type { AgentIdentity, AgentSandbox, EndedTick, HostSession, SupervisorRules } from "./supervisor-parts.ts";
@@ -282,6 +283,18 @@ export class Roster {
     const agent = this.#parts.storage.agent(agentId);
     if (agent === undefined || this.#running.has(agentId) || isAtRest(agent.journal)) return;
     void this.#supervise(agent);
+  }
+
+  /** GA-9: what the store forgot is recovered from what is held here, unasked. Nothing is done about what cannot be run here. */
+  superviseLost(agentId: string): void {
+    const agent = this.#parts.storage.agent(agentId);
+    if (agent === undefined || this.#running.has(agentId)) return;
+    this.#identity(agent)
+      .then((identity) => {
+        this.checkRunnable(identity);
+        if (!this.#running.has(agentId) && !this.#stopping.signal.aborted) this.#begin(this.#make(agent, identity));
+      })
+      .catch((cause: unknown) => this.#parts.logger.info({ agentId, ...causeFields(cause) }, "not recovered here"));
   }
 
   heldChanged(agentId: string): void {

@@ -35,12 +35,13 @@ import {
   type TickRight,
   untrusted,
 } from "@godwit/common/lease";
-import { type Checkpoint, issueToken, type Origin, readGenesis, readHeader, type Signer } from "@godwit/lineage";
+import { type Checkpoint, issueToken, type Origin, readGenesis, type Signer } from "@godwit/lineage";
 import { judgeLoss } from "@godwit/migration";
 import type { Logger } from "pino";
 import type { Answer, Authority, HeldSession, Reading, ShownItem } from "../registry/ports.ts";
 import type { DataDirectory, ForcedChoice, JournalEntry } from "../storage/index.ts";
 import { causeFields } from "./cause-fields.ts";
+import { genesisOnDisk } from "./genesis-on-disk.ts";
 import { judge, type Verdict } from "./judge.ts";
 import { isOfTheStore, isQuarantine } from "./store-trouble.ts";
 import type { HostSession } from "./supervisor-parts.ts";
@@ -478,10 +479,7 @@ export class Tenancy {
 
   async #genesisOf(ref: CheckpointRef | undefined): Promise<Uint8Array | undefined> {
     if (ref === undefined) return this.#genesis;
-    if (this.#genesis === undefined) {
-      const first = (await this.#parts.storage.spineFrom(this.#parts.agentId, ref)).at(-1);
-      this.#genesis = first && readHeader(first.payload).genesis;
-    }
+    this.#genesis ??= await genesisOnDisk(this.#parts.storage, this.#parts.agentId, ref);
     return this.#genesis;
   }
 
