@@ -20,8 +20,8 @@ export interface SeedRules {
   readonly onlyFaults?: ReadonlySet<number>;
   /** The cluster; unset: drawn from the seed. */
   readonly shape?: Shape;
-  /** Whether the store may forget. */
-  readonly losses?: boolean;
+  /** Whether the store may forget; it may, unless it is said. */
+  readonly losses?: "never";
   /** No fault at all. */
   readonly calm?: boolean;
   /** How long before the faults end; unset: drawn, and longer when too little has happened by then. */
@@ -138,7 +138,7 @@ export async function runSeed(rules: SeedRules): Promise<SeedReport> {
 
   const drawnMs = shape.between(LEAST_MS, LEAST_MS * 1.5);
   const lengthMs = rules.lengthMs ?? drawnMs;
-  const plan = drawFaults(chance.fork("faults"), { firstMs: QUIET_MS, lastMs: MOST_MS, losses: rules.losses === true });
+  const plan = drawFaults(chance.fork("faults"), { firstMs: QUIET_MS, lastMs: MOST_MS, losses: rules.losses !== "never" });
   const wanted = rules.calm === true ? [] : plan.filter(({ id }) => onlyFaults?.has(id) ?? true);
   for (const fault of wanted) {
     timeline.at(fault.atMs, () => {
