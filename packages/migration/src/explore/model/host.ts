@@ -523,7 +523,7 @@ export function loseGrant(draft: Draft): void {
 export function reassertItem(draft: Draft): { readonly item: GrantItem; readonly from: string } | undefined {
   const { host, context } = draft;
   const { session, tenure, ground, name, held } = host;
-  if (session?.from === undefined || ground === undefined || host.journal.phase !== "owner") return undefined;
+  if (session?.from === undefined || ground === undefined) return undefined;
   const right = context.rules.mayReassert(tenure, {
     lease: leaseOf(host),
     session: sessionId(name, session),
