@@ -63,7 +63,7 @@ describe("a tick", patient, () => {
     expect(supervisor.tick).toBe(2n);
   });
 
-  test("GA-2: a tick whose lease lapsed while it ran is thrown away, and the state before it is restored", async () => {
+  test("T-48, GA-2: a tick whose lease lapsed while it ran is thrown away, and the state before it is restored", async () => {
     const { place, supervisor } = await ticking({ checkpointEveryMs: 0 });
     const { budget } = supervisor;
     const held = await place.held();
