@@ -118,6 +118,26 @@ describe("the right to tick", patient, () => {
     expect(tenancy.tenure).toMatchObject({ kind: "RECOVERY_REQUIRED", doubt: "lost-grant" });
   });
 
+  test("GH-1: a report that a handoff overtook, and that is answered after its revert, is no doubt", async () => {
+    const place = await AgentPlace.create();
+    const tenancy = await place.granted();
+    const frozen = next(place.first, { host: ada, term: { era: 0n, major: 0n } });
+    tenancy.freeze(handoff.handoffId);
+    await tenancy.beginHandoff({ ...handoff, head: frozen.signed });
+    await tenancy.revert();
+    const session = place.session.current;
+    if (session === undefined) throw new Error("there is no session");
+    const { era, major } = place.first.header;
+    const late = { commandId: "late", agentId: place.agentId, era, major, ref: refOf(place.first) };
+    const [answer] = await place.registry.reportHeads(session, [{ ...late, head: place.first.signed }]);
+    expect(answer).toMatchObject({ kind: "refused", code: "STALE_CHECKPOINT" });
+    if (answer !== undefined) tenancy.reported({ era, major }, answer);
+    expect(tenancy.mayTick()).toEqual(may);
+    // Somebody else's record is another matter, whatever the reason that it gives.
+    tenancy.reported({ era, major }, { kind: "refused", code: "STALE_CHECKPOINT", record: undefined });
+    expect(tenancy.tenure).toMatchObject({ kind: "RECOVERY_REQUIRED", doubt: "lost-grant" });
+  });
+
   test("EI-11: a head that diverges says so", async () => {
     const place = await AgentPlace.create();
     const tenancy = await place.granted();

@@ -215,6 +215,8 @@ export class Tenancy {
     if (answer.kind !== "refused" || this.#tenure.kind !== "ACTIVE_OWNER" || !sameTerm(term, this.#tenure.grant))
       return;
     if (isOfTheStore(answer.code)) return; // the session's business, and the lease's (GA-1)
+    // A handoff that was begun, and reverted since, has named a newer head than a report that was on its way.
+    if (answer.code === "STALE_CHECKPOINT" && this.#isPresent(answer.record)) return;
     this.#parts.logger.error({ agentId: this.#parts.agentId, code: answer.code }, "head refused");
     this.doubt(answer.code === "DIVERGENT_LINEAGE" ? "divergent-lineage" : "lost-grant");
   }
@@ -639,6 +641,14 @@ export class Tenancy {
 
   #command(): { commandId: string; agentId: string; revision: bigint } {
     return { commandId: this.#parts.entropy.uuid(), agentId: this.#parts.agentId, revision: this.#revision };
+  }
+
+  /** The registry has us as the owner under the very term that we hold. */
+  #isPresent(record: AuthorityRecord | undefined): boolean {
+    const session = this.#parts.keeper.current?.id;
+    const ground = this.#ground;
+    if (record?.owner === undefined || session === undefined || ground === undefined) return false;
+    return sameSession(record.owner, session) && sameTerm(record, ground);
   }
 
   #granted(): Ground {
