@@ -74,7 +74,10 @@ export async function runSeed(rules: SeedRules): Promise<SeedReport> {
   const shape = chance.fork("shape");
   const drawn: Shape = { hosts: shape.whole(2, 5), registries: shape.whole(1, 3), agents: shape.whole(1, 8) };
   const size = rules.shape ?? drawn;
-  const history: History = new History(timeline, () => cluster.registryKey.publicKey);
+  const history: History = new History(timeline, {
+    registryKey: () => cluster.registryKey.publicKey,
+    hostNamed: (id) => cluster.hosts.find(({ hostId }) => hostId === id)?.name ?? id,
+  });
   const fired: Partial<Record<FaultKind, number>> = {};
   const cluster = new Cluster(
     {
@@ -82,6 +85,7 @@ export async function runSeed(rules: SeedRules): Promise<SeedReport> {
       chance: chance.fork("cluster"),
       trace,
       onCrashPoint: (who, point) => strikes.reached(who, point),
+      onRetries: (agentId, counted) => history.retried(agentId, counted),
       witness: {
         ticked: (host, session, ended) => {
           history.ticked(host, session, ended);
@@ -138,7 +142,11 @@ export async function runSeed(rules: SeedRules): Promise<SeedReport> {
 
   const drawnMs = shape.between(LEAST_MS, LEAST_MS * 1.5);
   const lengthMs = rules.lengthMs ?? drawnMs;
-  const plan = drawFaults(chance.fork("faults"), { firstMs: QUIET_MS, lastMs: MOST_MS, losses: rules.losses !== "never" });
+  const plan = drawFaults(chance.fork("faults"), {
+    firstMs: QUIET_MS,
+    lastMs: MOST_MS,
+    losses: rules.losses !== "never",
+  });
   const wanted = rules.calm === true ? [] : plan.filter(({ id }) => onlyFaults?.has(id) ?? true);
   for (const fault of wanted) {
     timeline.at(fault.atMs, () => {

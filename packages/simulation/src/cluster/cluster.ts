@@ -41,6 +41,14 @@ export interface ClusterParts {
   readonly trace: Trace;
   readonly witness: HostWitness & StoreWitness;
   readonly onCrashPoint: (who: string, point: string) => void;
+  /** A migration tries a target again. */
+  readonly onRetries: (agentId: string, counted: Attempts) => void;
+}
+
+/** Of migrations from one host process to one target. */
+export interface Attempts {
+  readonly retries: number;
+  readonly successes: number;
 }
 
 export interface AgentSpec {
@@ -65,10 +73,13 @@ export class Cluster {
   /** What no part of a cluster should ever do: errors that are no Fault. */
   readonly bugs: string[] = [];
   readonly #trace: Trace;
+  readonly #onRetries: ClusterParts["onRetries"];
+  readonly #attempts = new WeakMap<SimProcess, Map<string, Attempts>>();
 
-  constructor({ timeline, chance, trace, witness, onCrashPoint }: ClusterParts, size: ClusterSize) {
+  constructor({ timeline, chance, trace, witness, onCrashPoint, onRetries }: ClusterParts, size: ClusterSize) {
     this.timeline = timeline;
     this.#trace = trace;
+    this.#onRetries = onRetries;
     this.network = new Network(timeline, chance.fork("network"), { leastMs: 0.2, mostMs: 4 });
     this.store = new MemoryStore(witness);
     const storeMachine = new MachineClock(timeline, { rate: 1, monotonicMs: 0, wallMs: BEGINNING_MS });
@@ -224,6 +235,12 @@ export class Cluster {
           }) as AsyncIterable<MigrateAgentResponse>;
           for await (const { event } of events) {
             last = event.case ?? "";
+            if (event.case === "attempt" && event.value.attempt > 1) {
+              this.#count(process, event.value.targetHostId, { retries: 1, successes: 0 }, move.agentId);
+            }
+            if (event.case === "done") {
+              this.#count(process, event.value.targetHostId, { retries: 0, successes: 1 }, move.agentId);
+            }
             if (event.case === "done")
               this.#trace.say(host.name, `moved ${move.agentId.slice(0, 8)} as major ${event.value.major}`);
             if (event.case === "step")
@@ -241,6 +258,15 @@ export class Cluster {
         }
       })();
     });
+  }
+
+  #count(process: SimProcess, target: string, more: Attempts, agentId: string): void {
+    const counted = this.#attempts.get(process) ?? new Map<string, Attempts>();
+    this.#attempts.set(process, counted);
+    const { retries, successes } = counted.get(target) ?? { retries: 0, successes: 0 };
+    const now = { retries: retries + more.retries, successes: successes + more.successes };
+    counted.set(target, now);
+    if (more.retries > 0) this.#onRetries(agentId, now);
   }
 }
 

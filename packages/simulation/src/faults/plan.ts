@@ -35,7 +35,14 @@ export const FAULT_KINDS = [
 ] as const;
 
 /** GA-6: the store forgets, or another one is in its place. */
-export const STORE_LOSSES = ["store-wiped", "store-rolled-back", "store-replaced", "store-restarted"] as const;
+export const STORE_LOSSES = [
+  "store-wiped",
+  "store-rolled-back",
+  "store-replaced",
+  "store-restarted",
+  // What it forgets is who took over from a host that comes back, while those who know are away.
+  "failover-forgotten",
+] as const;
 
 export type StoreLossKind = (typeof STORE_LOSSES)[number];
 export type FaultKind = (typeof FAULT_KINDS)[number] | StoreLossKind;
@@ -68,7 +75,7 @@ export function drawFaults(chance: Chance, { firstMs, lastMs, losses }: PlanRule
   // A run has a few kinds often rather than all of them once: that is how they meet.
   // One of them is sure to fire, whatever the cluster does.
   const kinds: FaultKind[] = Array.from({ length: chance.whole(4, 9) }, () => chance.pick(FAULT_KINDS));
-  if (losses && chance.happens(0.5)) kinds.push(chance.pick(STORE_LOSSES));
+  if (losses && chance.happens(0.5)) kinds.push(chance.happens(0.3) ? "failover-forgotten" : chance.pick(STORE_LOSSES));
   kinds.push(chance.pick(["crash-host", "pause-host", "isolate-host", "crash-registry"]));
   return Array.from({ length: count }, (_, id) => ({
     id,

@@ -329,6 +329,9 @@ export class Strikes {
         cluster.store.becomes(`store-${++this.#stores}`);
         return;
       }
+      case "failover-forgotten":
+        this.#forgetFailover(host, fault, chance);
+        return;
       case "store-restarted":
         this.#fired(kind, "");
         cluster.store.becomes(`store-${++this.#stores}`);
@@ -341,6 +344,24 @@ export class Strikes {
         return;
       }
     }
+  }
+
+  #forgetFailover(host: SimHost, { kind, forMs }: Fault, chance: Chance): void {
+    const { cluster } = this.#parts;
+    const ways = cluster.registries.map((one) => [host.name, one.name] as const);
+    this.#ways(ways, "both", "cut");
+    cluster.timeline.after(chance.between(12_500, 20_000), () => {
+      if (this.#over) return;
+      this.#fired(kind, `when ${host.name} comes back`);
+      const early = this.#snapshots[0];
+      if (chance.happens(0.5) || early === undefined) cluster.store.wipe();
+      else cluster.store.rollBack(early.content);
+      cluster.store.becomes(`store-${++this.#stores}`);
+      this.#ways(ways, "both", "heal");
+      for (const other of cluster.hosts) {
+        if (other !== host && chance.happens(0.7)) this.#reboot(other, 5_000 + forMs);
+      }
+    });
   }
 
   readonly #noted = new Set<number>();

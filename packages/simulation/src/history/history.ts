@@ -6,11 +6,20 @@
 // I2  Terms rise.
 // I3  One checkpoint for a term and tick; each names the one before it; each is signed by the host whom its grant names.
 // I4  A planned move goes on from the source's last tick.
-// I5  What a host recovers from is not older than what it holds itself on the lineage.
+// I5  What a host recovers from is not older than what it has held on the lineage for a while itself.
+// I10 Retries of one host at one target stay within the retry budget.
 // I6  Money is conserved from checkpoint to checkpoint, and the state has counted each tick once.
 
 import type { EndedTick, WriteUnit } from "@godwit/agent-host/parts";
-import { type AuthorityRecord, compareTerms, type SessionId, type Term } from "@godwit/common/lease";
+import {
+  type AuthorityRecord,
+  type CheckpointRef,
+  compareCheckpoints,
+  compareTerms,
+  type SessionId,
+  standing,
+  type Term,
+} from "@godwit/common/lease";
 import { type Checkpoint, verifyHeader } from "@godwit/lineage";
 import { decodeRecord, type RecordChange } from "@godwit/registry/parts";
 import type { Timeline } from "../time/timeline.ts";
@@ -41,6 +50,8 @@ interface AgentSeen {
   readonly digests: Map<string, string>;
   readonly checkpoints: Map<string, Checkpoint>;
   record: AuthorityRecord | undefined;
+  /** By host: which checkpoints are on its disk, or were, since when. */
+  readonly heldBy: Map<string, Map<string, { readonly ref: CheckpointRef; readonly sinceMs: number }>>;
   lastCheckpointMs: number;
   /** Ticks that were lost to crashes, the most at one time. */
   lostMost: bigint;
@@ -56,6 +67,16 @@ export interface HistoryCounts {
   reasserted: number;
   lostTicks: number;
 }
+
+export interface HistoryKnows {
+  readonly registryKey: () => Uint8Array;
+  /** The name of a host. */
+  readonly hostNamed: (hostId: string) => string;
+}
+
+/** Protocol §11. */
+const RETRY_TOKENS = 10;
+const SETTLED_AFTER_MS = 15_000;
 
 /** Where the agent of the simulation counts its ticks in its state: survivor's README. */
 const TICKS_AT = 8;
@@ -75,12 +96,14 @@ export class History {
   };
   readonly #timeline: Timeline;
   readonly #registryKey: () => Uint8Array;
+  readonly #hostNamed: (hostId: string) => string;
   readonly #agents = new Map<string, AgentSeen>();
   readonly #closed = new Map<string, number>();
 
-  constructor(timeline: Timeline, registryKey: () => Uint8Array) {
+  constructor(timeline: Timeline, known: HistoryKnows) {
     this.#timeline = timeline;
-    this.#registryKey = registryKey;
+    this.#registryKey = known.registryKey;
+    this.#hostNamed = known.hostNamed;
   }
 
   get agents(): ReadonlyMap<string, AgentSeen> {
@@ -127,6 +150,7 @@ export class History {
     const seen = this.#seen(agentId);
     const { era, major, tick } = header;
     const named = `checkpoint ${era}:${major}:${tick} on ${host}`;
+    this.#held(seen, host, { ref: { era, major, tick, digest }, sinceMs: this.#timeline.nowMs });
     const place = `${nameOf(header)}:${tick}`;
     const known = seen.digests.get(place);
     if (known !== undefined) {
@@ -204,6 +228,7 @@ export class History {
     ) {
       this.#violated("I1", agentId, `recovered as ${nameOf(after)} while the session of its owner was open`);
     }
+    if (!sameOwner && after.owner !== undefined) this.#notOlder(agentId, before, { owner: after.owner, base });
     const lost = highest === undefined ? 0n : highest.tick - base.tick;
     if (lost > 0n) {
       this.counts.lostTicks += Number(lost);
@@ -233,6 +258,12 @@ export class History {
     this.#closed.set(keyOf(session), this.#timeline.nowMs);
   }
 
+  /** `retries`: of one host process at one target, of migrations; `successes`: of those that went there. */
+  retried(agentId: string, { retries, successes }: { readonly retries: number; readonly successes: number }): void {
+    if (retries <= RETRY_TOKENS + successes / 10 + 1) return;
+    this.#violated("I10", agentId, `retry ${retries} at one target after ${successes} successes`);
+  }
+
   violated(rule: string, agentId: string, what: string): void {
     this.#violated(rule, agentId, what);
   }
@@ -253,6 +284,31 @@ export class History {
     for (const { firstTick, lastTick } of header.receipts) {
       if (firstTick !== next) this.#violated("I6", agentId, `${named}: tick ${next} is charged twice or not at all`);
       next = lastTick + 1n;
+    }
+  }
+
+  #held(seen: AgentSeen, host: string, held: { readonly ref: CheckpointRef; readonly sinceMs: number }): void {
+    const known = seen.heldBy.get(host) ?? new Map<string, typeof held>();
+    seen.heldBy.set(host, known);
+    if (!known.has(held.ref.digest)) known.set(held.ref.digest, held);
+  }
+
+  /** I5; what has just come may be newer than what the recovery was asked with. */
+  #notOlder(
+    agentId: string,
+    before: AuthorityRecord,
+    { owner, base }: { readonly owner: SessionId; readonly base: CheckpointRef },
+  ): void {
+    const held = this.#seen(agentId).heldBy.get(this.#hostNamed(owner.hostId))?.values() ?? [];
+    for (const { ref, sinceMs } of held) {
+      if (compareCheckpoints(ref, base) <= 0 || this.#timeline.nowMs - sinceMs < SETTLED_AFTER_MS) continue;
+      if (standing(before.bases, before.head, ref) === "orphan") continue;
+      this.#violated(
+        "I5",
+        agentId,
+        `recovered from ${nameOf(base)}:${base.tick}, with ${nameOf(ref)}:${ref.tick} on its disk`,
+      );
+      return;
     }
   }
 
@@ -291,6 +347,7 @@ export class History {
       digests: new Map(),
       checkpoints: new Map(),
       record: undefined,
+      heldBy: new Map(),
       lastCheckpointMs: 0,
       lostMost: 0n,
     };
