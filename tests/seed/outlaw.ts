@@ -24,6 +24,7 @@ import { next } from "@godwit/lineage/testing";
 import type { OfferFrame } from "@godwit/migration";
 import { type CheckpointHeader, CheckpointHeaderSchema } from "@godwit/proto/godwit/lineage/v1/lineage";
 import { type CommandResponse, RefusalCode } from "@godwit/proto/godwit/registry/v1/authority";
+import { Outcome } from "@godwit/proto/godwit/registry/v1/directory";
 import { MarkSchema, SessionOpeningSchema } from "@godwit/proto/godwit/registry/v1/session";
 import type { Cluster, HostNode, RegistryNode } from "@godwit/testing";
 import { type Handoff, handoffOf, Peer } from "./peer.ts";
@@ -59,7 +60,7 @@ export class Outlaw implements AsyncDisposable {
   #renewing: NodeJS.Timeout | undefined;
 
   /** Known to the registry as a host like any other. */
-  static async open(cluster: Cluster, name: string): Promise<Outlaw> {
+  static async open(cluster: Cluster, name: string, pricePerSecond = 1_000n): Promise<Outlaw> {
     const seed = new Uint8Array(randomBytes(32));
     const node = await P2pNode.create({ seed, listen: ["/ip4/127.0.0.1/tcp/0"], announce: [], maxConnections: 50 });
     await node.start();
@@ -68,7 +69,7 @@ export class Outlaw implements AsyncDisposable {
     const { hostId } = outlaw;
     const addresses = [...node.addresses()];
     const capabilities = ["clock", "log", "rand", "wallet", "pricing"];
-    const offers = { capabilities, pricePerSecond: 1_000n, maxMemoryBytes: 64n * 2n ** 20n };
+    const offers = { capabilities, pricePerSecond, maxMemoryBytes: 64n * 2n ** 20n };
     const info = { hostId, name, addresses, grpcAddress: "127.0.0.1:1", ...offers };
     await cluster.registry.directory.registerHost({ ...outlaw.#named, info });
     return outlaw;
@@ -212,6 +213,17 @@ export class Outlaw implements AsyncDisposable {
   async recover(agentId: string, revision: bigint, { signed }: Checkpoint): Promise<string> {
     const command = this.#command(agentId, revision);
     return await saidBy(() => this.#registry.authority.recover({ command, head: toProtoSigned(signed) }));
+  }
+
+  /** What it says of another host as a target. */
+  async reportFailure(hostId: string): Promise<void> {
+    await this.#registry.directory.reportOutcome({ ...this.#named, hostId, outcome: Outcome.FAILURE });
+  }
+
+  /** Ends its session, as a host that stops does. */
+  async leave(): Promise<void> {
+    clearInterval(this.#renewing);
+    await this.#registry.sessions.closeSession({ ...this.#named });
   }
 
   /** A stream to that host, of the handoff protocol. */
