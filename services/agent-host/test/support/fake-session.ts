@@ -1,9 +1,17 @@
 // A host's session with the registry, opened, renewed and lost as a test wants it.
 
 import type { Clock } from "@godwit/common/clock";
-import { type ClockReading, type LeaseRules, openLease, type SessionLease, stepLease } from "@godwit/common/lease";
+import {
+  type ClockReading,
+  type LeaseRules,
+  noticeLapse,
+  openLease,
+  type SessionLease,
+  stepLease,
+} from "@godwit/common/lease";
 import type { HostSession } from "../../src/agents/supervisor-parts.ts";
 import type { HeldSession } from "../../src/registry/ports.ts";
+import type { SessionEvent } from "../../src/registry/session-keeper.ts";
 import { INCARNATION, type MemoryRegistry } from "./memory-registry.ts";
 
 const rules: LeaseRules = { durationMs: 3_600_000, graceMs: 1_000, renewEveryMs: 1_000_000 };
@@ -31,7 +39,7 @@ export class FakeSession implements HostSession {
     return { monotonicMs: this.#clock.monotonicMs(), wallMs: this.#clock.now().getTime() };
   }
 
-  on(event: "opened" | "void" | "live", listener: () => void): void {
+  on(event: SessionEvent, listener: () => void): void {
     this.#listeners.set(event, [...(this.#listeners.get(event) ?? []), listener]);
   }
 
@@ -42,10 +50,25 @@ export class FakeSession implements HostSession {
 
   open(bootId: string): void {
     const id = { hostId: this.hostId, bootId };
-    this.current = { id, secret: new Uint8Array(32), incarnation: INCARNATION, counter: 0n };
-    this.lease = openLease(INCARNATION, this.reading(), rules);
+    const { incarnation, counter } = this.#registry.mark;
+    this.current = { id, secret: new Uint8Array(32), incarnation, counter };
+    this.lease = openLease(incarnation, this.reading(), rules);
     this.generation = 0n;
     this.#emit("opened");
+  }
+
+  /** GA-7: a `reassert` was answered, and the session is one of the registry's present incarnation. */
+  bringOver(): void {
+    const { incarnation, counter } = this.#registry.mark;
+    const sentAt = this.reading();
+    this.lease = stepLease(noticeLapse(this.lease, sentAt), { kind: "reasserted", incarnation, sentAt, rules });
+    if (this.current !== undefined) this.current = { ...this.current, incarnation, counter };
+    this.#emit("brought-over");
+  }
+
+  /** The quarantine is over, and a renewal has told of it. */
+  settled(): void {
+    this.#emit("settled");
   }
 
   renew(incarnation = INCARNATION): void {

@@ -5,12 +5,16 @@ import { fromBinary } from "@bufbuild/protobuf";
 import { Fault } from "@godwit/common/fault";
 import {
   type AuthorityRecord,
+  basesOfSpine,
   type CheckpointRef,
   type Command,
   decide,
+  type ReassertItem,
   type RefusalCode,
+  reassert,
   type SessionId,
   type SignedBytes,
+  type SpineFacts,
 } from "@godwit/common/lease";
 import {
   digestFromBytes,
@@ -18,7 +22,9 @@ import {
   issueGrant,
   issueTermination,
   readGenesis,
+  readGrant,
   readHeader,
+  readTermination,
   readToken,
   signerFromSeed,
 } from "@godwit/lineage";
@@ -31,6 +37,7 @@ import type {
   HeadReport,
   HeldSession,
   Reading,
+  ShownItem,
 } from "../../src/registry/ports.ts";
 
 export const INCARNATION = "incarnation-1";
@@ -51,9 +58,12 @@ export class MemoryRegistry implements Authority {
   readonly voided = new Set<string>();
   readonly sent: Sent[] = [];
   readonly announced: Announcement[] = [];
+  readonly publicKey = signer.publicKey;
   reads = 0;
   /** Nobody hears what is sent while it is false. */
   reachable = true;
+  mark = { incarnation: INCARNATION, counter: 0n, quarantine: false };
+  readonly #spines = new Map<string, SpineFacts>();
   /** Called with each command that arrives, before it is decided. */
   onArrival: (kind: Command["kind"]) => void = () => {};
   /** Called with each command that was decided, before it is answered. */
@@ -81,6 +91,39 @@ export class MemoryRegistry implements Authority {
   /** As if something else had happened at the registry meanwhile. */
   rewrite(agentId: string, changes: Partial<AuthorityRecord>): void {
     this.records.set(agentId, { ...this.record(agentId), ...changes });
+  }
+
+  /** The store has lost everything, and the registry has noticed. What was under way is of the incarnation before. */
+  forget(incarnation: string, counter: bigint): void {
+    this.records.clear();
+    this.loseTrust(incarnation, counter);
+  }
+
+  /** The store may have lost something: nobody has confirmed any record under the new mark. */
+  loseTrust(incarnation: string, counter: bigint): void {
+    this.mark = { incarnation, counter, quarantine: true };
+  }
+
+  endQuarantine(): void {
+    this.mark = { ...this.mark, quarantine: false };
+  }
+
+  /** GA-7: one item of a batch, from a session that comes from the incarnation `from`. */
+  reassert(session: SessionId, from: string, shown: ShownItem): Answer {
+    const decision = reassert(this.records.get(shown.agentId), readItem(shown), { mark: this.mark, session, from });
+    const written = decision.kind === "refused" ? decision.write : decision.kind !== "answered";
+    if (decision.record === undefined) {
+      return {
+        kind: "refused",
+        code: decision.kind === "refused" ? wireCode(decision.code) : "NO_RECORD",
+        record: undefined,
+      };
+    }
+    const record = decision.kind === "rebuilt" ? signed(decision.record, decision.sign) : decision.record;
+    if (written) this.records.set(shown.agentId, record);
+    if (decision.kind === "refused") return { kind: "refused", code: wireCode(decision.code), record };
+    if (decision.kind === "violation") return { kind: "refused", code: "DIVERGENT_LINEAGE", record };
+    return { kind: "applied", record };
   }
 
   endSession({ hostId, bootId }: SessionId): void {
@@ -119,7 +162,14 @@ export class MemoryRegistry implements Authority {
     });
   }
 
-  async recover(session: HeldSession, command: CommandOn, head: SignedBytes): Promise<Answer> {
+  async recover(
+    session: HeldSession,
+    command: CommandOn,
+    head: SignedBytes,
+    spine: readonly SignedBytes[] = [],
+  ): Promise<Answer> {
+    const shown = spineFacts([head, ...spine]);
+    if (shown !== undefined) this.#spines.set(command.commandId, shown);
     return this.#send(session, { kind: "recover", ...command, head: refIn(head) });
   }
 
@@ -152,6 +202,8 @@ export class MemoryRegistry implements Authority {
   async read(agentId: string): Promise<Reading> {
     this.reads += 1;
     if (!this.reachable) return { kind: "unreachable", cause: unreachable() };
+    if (this.mark.quarantine)
+      return { kind: "unreachable", cause: new Fault({ code: "QUARANTINE", reason: "as told" }) };
     const record = this.records.get(agentId);
     if (record === undefined) return { kind: "no-record" };
     return { kind: "record", record, ownerVoid: this.#isVoid(record.owner) };
@@ -182,12 +234,13 @@ export class MemoryRegistry implements Authority {
     this.onArrival(command.kind);
     const before = this.records.get(command.agentId);
     const decision = decide(before, command, {
-      mark: { incarnation: INCARNATION, counter: 0n, quarantine: false },
+      mark: this.mark,
       caller: "caller" in command && this.#isVoid(command.caller) ? "void" : "open",
       ownerVoid: this.#isVoid(before?.owner),
       announced: [],
       genesisMatches: true,
       tokenSignedByOwner: isSignedBy(before?.owner, this.#tokens.get(command.id)),
+      spine: this.#spines.get(command.id),
     });
     if (decision.kind === "refused") {
       if (decision.write && decision.record !== undefined) this.records.set(command.agentId, decision.record);
@@ -215,6 +268,52 @@ function signed(record: AuthorityRecord, statement: "grant" | "termination" | un
   if (statement === undefined || owner === undefined) return record;
   const grant = issueGrant({ agentId, era, major, session: owner, incarnation, issuedAtNs: 1n }, signer);
   return { ...record, grant };
+}
+
+/** `undefined` when it has a gap, or does not end at tick 0. */
+function spineFacts(headers: readonly SignedBytes[]): SpineFacts | undefined {
+  const links = headers.map((header) => ({ ref: refIn(header), header: readHeader(header.payload) }));
+  if (links.some(({ header }, at) => header.base?.digest !== links[at + 1]?.ref.digest)) return undefined;
+  const [top, lowest] = [links[0], links.at(-1)];
+  if (top === undefined || lowest?.header.genesis === undefined) return undefined;
+  return {
+    bases: basesOfSpine(links.map(({ ref, header }) => ({ ref, base: header.base }))),
+    genesis: readGenesis(lowest.header.genesis),
+    grantedUnder: top.header.grant && readGrant(top.header.grant, signer.publicKey).incarnation,
+  };
+}
+
+function readItem(shown: ShownItem): ReassertItem {
+  const { agentId } = shown;
+  switch (shown.kind) {
+    case "grant": {
+      const grant = readGrant(shown.grant, signer.publicKey);
+      const genesis = digestOf(shown.genesis) === agentId ? readGenesis(shown.genesis) : undefined;
+      const { bases, unconfirmed, forced, afterLoss, revision } = shown.record;
+      return {
+        kind: "grant",
+        agentId,
+        genesis,
+        grant,
+        head: shown.head,
+        bases,
+        unconfirmed,
+        forced,
+        afterLoss,
+        revision,
+      };
+    }
+    case "conflict":
+      return { ...shown, genesis: undefined };
+    case "termination": {
+      const termination = readTermination(shown.termination, signer.publicKey);
+      return { kind: "termination", agentId, genesis: undefined, signed: shown.termination, termination };
+    }
+  }
+}
+
+function wireCode(code: RefusalCode | "BAD_GRANT"): RefusalCode {
+  return code === "BAD_GRANT" ? "BAD_TOKEN" : code;
 }
 
 function isSignedBy(owner: SessionId | undefined, token: SignedBytes | undefined): boolean {
