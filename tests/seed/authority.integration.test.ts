@@ -32,10 +32,14 @@ beforeAll(async () => {
     { name: "dear", price: 20_000n, env: seldom },
     { name: "tardy", env: { ...seldom, GODWIT_STREAM_FAULTS: "send:started:delay=2500" } },
     { name: "cutter", env: { ...seldom, GODWIT_STREAM_FAULTS: "send:handoff-end:cut-after" } },
-    // As often as it can, also while its handoff stands still.
     {
       name: "eager",
-      env: { ...seldom, GODWIT_CHECKPOINT_EVERY: "10ms", GODWIT_STREAM_FAULTS: "send:handoff:delay=2500" },
+      env: {
+        ...seldom,
+        GODWIT_TICK_EVERY: "1ms", // hardly ever between two ticks
+        GODWIT_CHECKPOINT_EVERY: "10ms",
+        GODWIT_STREAM_FAULTS: "send:handoff:delay=2500",
+      },
     },
   );
 });
@@ -117,6 +121,10 @@ describe.concurrent("a move", () => {
     const latest = left.filter(({ major }) => major === 0n).map(({ tick }) => tick);
     expect(latest.toSorted((x, y) => Number(x - y)).at(-1)).toBe(done.tick);
     expect((await eager.agent(agentId))?.state).not.toBe("ACTIVE_OWNER");
+    // No work was thrown away that the agent had done by then.
+    const metrics = await (await fetch(`${eager.opsUrl}/metrics`)).text();
+    expect(metrics).toMatch(/agent_host_ticks_total\{outcome="normal"\} [1-9]/);
+    expect(metrics).not.toMatch(/agent_host_ticks_total\{outcome="discarded"\} [1-9]/);
   });
 
   test("T-12, T-17: the target goes on from the very last tick, with what is left, and by itself", async ({
