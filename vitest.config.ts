@@ -40,7 +40,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: "cluster",
-          include: ["tests/cluster/**/*.integration.test.ts"],
+          include: ["tests/{cluster,faults}/**/*.integration.test.ts"],
           pool: "forks",
           testTimeout: 180_000,
           hookTimeout: 180_000,

@@ -32,8 +32,8 @@ const LAYERS = {
   cli: ADAPTERS,
   simulation: [...ADAPTERS, "testing", "registry", "pricing", "agent-host"],
   "agent-sdk": [],
-  // Tests and benchmarks of whole clusters. Of a host: only its libp2p, for peers that misbehave.
-  tests: [...ADAPTERS, "testing", "cli", "agent-host", "simulation"],
+  // Tests and benchmarks of whole clusters; what they take of services are whole graphs, and libp2p for peers that misbehave.
+  tests: [...ADAPTERS, "testing", "cli", "registry", "agent-host", "simulation"],
 };
 
 const IMPORT = /(?:\bfrom\s*|\bimport\s*\(\s*|\bimport\s+)(["'])([^"'\n]+)\1/g;

@@ -89,6 +89,12 @@ export class BenchHost {
     return done(await this.#registry.authority.revertHandoff({ command: this.#command(agentId, revision) }));
   }
 
+  /** An owner gives itself up; the same id again is the same command. */
+  async declare({ agentId, revision }: AuthorityRecord, commandId: string): Promise<AuthorityRecord> {
+    const command = { ...this.#command(agentId, revision), commandId };
+    return done(await this.#registry.authority.declareRecovery({ command, reason: "bench" }));
+  }
+
   #command(agentId: string, revision: bigint) {
     return { ...this.#named, commandId: randomUUID(), agentId, revision };
   }

@@ -26,7 +26,7 @@ import { migrateCall } from "./migrate-call.ts";
 import type { SourceCrashPoint, TargetCrashPoint } from "./migration/crash-points.ts";
 import { MigrationSource } from "./migration/migration-source.ts";
 import { MigrationTarget } from "./migration/migration-target.ts";
-import { defaultMigrationTimeouts } from "./migration/wire.ts";
+import { defaultMigrationTimeouts, type MigrationTimeouts } from "./migration/wire.ts";
 import { migrationDirectory } from "./migration-directory.ts";
 import type { ConnectedPeer, StreamFaults, StreamOpener, StreamServer } from "./p2p/index.ts";
 import { PricingClient } from "./pricing-client.ts";
@@ -75,6 +75,8 @@ export interface HostPorts {
   readonly grpcAddress: () => string;
   /** Told of every tick that ended, also of those that were thrown away. */
   readonly onTick?: (ended: EndedTick) => void;
+  /** Read whenever a wait begins; the defaults when unset. */
+  readonly migrationTimeouts?: MigrationTimeouts;
 }
 
 export interface HostGraph {
@@ -95,6 +97,7 @@ const settleWithinMs = 5_000;
 /** Throws Fault CONFIG_INVALID. */
 export function assemble(options: HostConfig, ports: HostPorts): HostGraph {
   const { storage, node, sandbox, faults, crashPoints, clock, random, entropy, logger } = ports;
+  const { migrationTimeouts = defaultMigrationTimeouts } = ports;
   const offered = capabilitiesOf(options.capabilities);
   const policy = retryPolicyOf(options);
   const signer = signerFromSeed(storage.hostSeed);
@@ -121,6 +124,7 @@ export function assemble(options: HostConfig, ports: HostPorts): HostGraph {
 
   const metrics: HostMetrics = createHostMetrics(ports.metrics, {
     agents: () => roster.size,
+    stagedHandoffs: () => storage.staged().length,
     leaseRemainingSeconds: () => remainingMs(keeper.lease, keeper.reading()) / 1_000,
   });
   const self = new SelfEntry(
@@ -303,7 +307,7 @@ export function assemble(options: HostConfig, ports: HostPorts): HostGraph {
       random,
       logger: logger.child({ part: "migration" }),
     },
-    { maxIncoming: options.maxIncomingMigrations, timeouts: defaultMigrationTimeouts },
+    { maxIncoming: options.maxIncomingMigrations, timeouts: migrationTimeouts },
   );
   const source = new MigrationSource(
     {
@@ -317,7 +321,7 @@ export function assemble(options: HostConfig, ports: HostPorts): HostGraph {
       retryBudget: new RetryBudget(),
       hostId,
     },
-    defaultMigrationTimeouts,
+    migrationTimeouts,
   );
 
   const service = hostService(

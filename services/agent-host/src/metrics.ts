@@ -5,7 +5,11 @@ export type HostMetrics = ReturnType<typeof createHostMetrics>;
 /** What an agent-host counts. Labels are closed sets. */
 export function createHostMetrics(
   register: Registry,
-  now: { readonly agents: () => number; readonly leaseRemainingSeconds: () => number },
+  now: {
+    readonly agents: () => number;
+    readonly stagedHandoffs: () => number;
+    readonly leaseRemainingSeconds: () => number;
+  },
 ) {
   const registers = [register];
   new Gauge({
@@ -14,6 +18,14 @@ export function createHostMetrics(
     registers,
     collect() {
       this.set(now.agents());
+    },
+  });
+  new Gauge({
+    name: "agent_host_staged_handoffs",
+    help: "Incoming handoffs on the disk that are neither taken up nor dropped; 0 unless one is under way",
+    registers,
+    collect() {
+      this.set(now.stagedHandoffs());
     },
   });
   new Gauge({

@@ -1,4 +1,4 @@
-// What a simulation makes a registry from. Only @godwit/simulation imports this.
+// What a registry is made from inside another process. Only the simulation and the tests of whole clusters import this.
 
 export { REGISTRY_CRASH_POINTS, type RegistryCrashPoint } from "./authority/crash-points.ts";
 export { decodeRecord } from "./authority/record-codec.ts";

@@ -106,6 +106,12 @@ export class FaultProxy implements AsyncDisposable {
     }
   }
 
+  /** Heals, and takes back cuts that have not fired and delays: the next test begins with a sound network. */
+  calm(): void {
+    for (const weather of Object.values(this.#weather)) weather.calm();
+    this.heal();
+  }
+
   /** Resets every connection that there is now. */
   cutAll(): void {
     for (const link of [...this.#links]) this.#end(link);

@@ -30,6 +30,18 @@ describe("Weather", () => {
     expect(weather.counts).toMatchObject({ forwardedBytes: 14, swallowedBytes: 4 });
   });
 
+  test("a cut that has not fired outlives a healing, and is taken back by a calm, like a delay", () => {
+    const weather = new Weather();
+    weather.cutAfter(10);
+    weather.delayMs = 5;
+    weather.clear();
+    expect(weather.decide(4)).toEqual({ kind: "forward" });
+    weather.calm();
+    expect(weather.decide(40)).toEqual({ kind: "forward" });
+    expect(weather.delayMs).toBe(0);
+    expect(weather.counts.cuts).toBe(0);
+  });
+
   test("of a cut and a swallowing, the one with fewer bytes comes first", () => {
     const weather = new Weather();
     weather.swallowAfter(3);

@@ -49,6 +49,13 @@ export class Weather {
     this.#barrier = undefined;
   }
 
+  /** What was asked for and has not fired is taken back, the delay included. */
+  calm(): void {
+    this.clear();
+    this.#cutAfter = undefined;
+    this.delayMs = 0;
+  }
+
   get holding(): boolean {
     return this.#barrier !== undefined;
   }
