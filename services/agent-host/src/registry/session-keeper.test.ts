@@ -193,6 +193,22 @@ describe("a store that forgets", () => {
     expect(place.bootId).not.toBe(bootId);
   });
 
+  test("GA-8: a deadline that was seen to pass has passed, also when the clocks come together again", async () => {
+    const place = await Place.open();
+    const { bootId } = place;
+    place.registry.reachable = false;
+    await place.pass(3_500);
+    place.clock.jumpWall(60_000);
+    await place.pass(1_500);
+    place.clock.jumpWall(-60_000);
+    expect(remainingMs(place.keeper.lease, place.keeper.reading())).toBeGreaterThan(0);
+    place.registry.forget(second, 100n);
+    place.registry.reachable = true;
+    await place.pass(1_500);
+    expect(place.registry.reasserted).toEqual([]);
+    expect(place.bootId).not.toBe(bootId);
+  });
+
   test("GA-8: what is not answered is sent again until the deadline, and then never again", async () => {
     const place = await Place.open();
     const { bootId } = place;

@@ -266,11 +266,8 @@ export class SessionKeeper implements SessionView {
   async #bringOver(session: HeldSession, because: Fault, signal: AbortSignal): Promise<void> {
     const { mark, newest } = await this.#describe(signal);
     if (mark.incarnation === session.incarnation || !newest) throw disagreement();
-    this.#noticeLapse();
     const { incarnation, quarantine } = mark;
-    if (!quarantine || reassertsFrom(this.#lease, incarnation, this.reading()) === undefined) {
-      return this.#lose(session, because);
-    }
+    if (!quarantine) return this.#lose(session, because);
     try {
       // Alone, since it is what counts as a renewal; what it carries follows.
       if ((await this.#reassert(mark, [], signal)) === undefined) return this.#lose(session, because);
