@@ -3,10 +3,11 @@
 
 import { systemClock } from "@godwit/common/clock";
 import { option, readCommandLine, type ValuesOf } from "@godwit/common/config";
-import { isFault } from "@godwit/common/fault";
+import { Fault, isFault } from "@godwit/common/fault";
 import { defaultAgentDirectory } from "./agent-directory.ts";
 import { runMany } from "./command/run-many.ts";
 import { seedLines, summaryLines, Totals } from "./command/summary.ts";
+import { ALL_KINDS, type FaultKind } from "./faults/plan.ts";
 import { runSeed } from "./run-seed.ts";
 import { shrink } from "./shrink.ts";
 
@@ -25,6 +26,7 @@ const options = {
     max: 86_400_000,
     help: "No new seed is begun after so long.",
   }),
+  kinds: option.list({ help: `Faults of these kinds only: ${ALL_KINDS.join(", ")}.` }),
   seed: option.integer({ optional: true, min: 0, max: 2 ** 40, help: "One seed, in this process." }),
   trace: option.flag({ help: "With --seed: print its timeline, which is the same every time." }),
   shrink: option.flag({ help: "With --seed: find fewer faults with which it still fails." }),
@@ -62,7 +64,7 @@ async function main(): Promise<number> {
   return seed === undefined ? await many(line.options) : await one(seed, line.options);
 }
 
-async function many({ seeds, from, workers, forMs }: ValuesOf<typeof options>): Promise<number> {
+async function many({ seeds, from, workers, forMs, kinds }: ValuesOf<typeof options>): Promise<number> {
   const first = from ?? Math.floor(systemClock.now().getTime() / 1_000);
   const totals = new Totals(systemClock.monotonicMs());
   const say = (text: string) => process.stderr.write(`${text}\n`);
@@ -73,6 +75,7 @@ async function many({ seeds, from, workers, forMs }: ValuesOf<typeof options>): 
     count: seeds,
     workers,
     forMs,
+    fixed: kindsOf(kinds),
     clock: systemClock,
     signal: interruption.signal,
     onReport: (report) => {
@@ -89,11 +92,11 @@ async function many({ seeds, from, workers, forMs }: ValuesOf<typeof options>): 
   return totals.failed.length === 0 ? 0 : 1;
 }
 
-async function one(seed: number, { trace, shrink: smaller, faults }: ValuesOf<typeof options>): Promise<number> {
+async function one(seed: number, { trace, shrink: smaller, faults, kinds }: ValuesOf<typeof options>): Promise<number> {
   const agentDirectory = defaultAgentDirectory;
   const print = trace ? (text: string) => void process.stdout.write(`${text}\n`) : undefined;
   const onlyFaults = faults.length === 0 ? undefined : new Set(faults.map(Number));
-  const rules = { seed, agentDirectory, ...(print && { print }), ...(onlyFaults && { onlyFaults }) };
+  const rules = { seed, agentDirectory, ...kindsOf(kinds), ...(print && { print }), ...(onlyFaults && { onlyFaults }) };
   if (smaller) {
     const left = await shrink(rules, (text) => process.stderr.write(`· ${text}\n`), interruption.signal);
     if (left === undefined) {
@@ -113,4 +116,15 @@ async function one(seed: number, { trace, shrink: smaller, faults }: ValuesOf<ty
   // A timeline ends with nothing that depends on the machine.
   if (!trace) process.stdout.write(`${summaryLines(totals, systemClock.monotonicMs()).join("\n")}\n`);
   return totals.failed.length === 0 ? 0 : 1;
+}
+
+/** Throws Fault CONFIG_INVALID. */
+function kindsOf(names: readonly string[]): { readonly kinds?: readonly FaultKind[] } {
+  if (names.length === 0) return {};
+  const unknown = names.filter((name) => !ALL_KINDS.some((kind) => kind === name));
+  if (unknown.length > 0) {
+    const problems = unknown.map((name) => `--kinds: there is no ${name}, only ${ALL_KINDS.join(", ")}`);
+    throw new Fault({ code: "CONFIG_INVALID", problems });
+  }
+  return { kinds: ALL_KINDS.filter((kind) => names.includes(kind)) };
 }

@@ -22,6 +22,8 @@ export interface SeedRules {
   readonly shape?: Shape;
   /** Whether the store may forget; it may, unless it is said. */
   readonly losses?: "never";
+  /** Faults of these kinds only; unset: a few kinds are drawn. */
+  readonly kinds?: readonly FaultKind[];
   /** No fault at all. */
   readonly calm?: boolean;
   /** How long before the faults end; unset: drawn, and longer when too little has happened by then. */
@@ -146,6 +148,7 @@ export async function runSeed(rules: SeedRules): Promise<SeedReport> {
     firstMs: QUIET_MS,
     lastMs: MOST_MS,
     losses: rules.losses !== "never",
+    only: rules.kinds,
   });
   const wanted = rules.calm === true ? [] : plan.filter(({ id }) => onlyFaults?.has(id) ?? true);
   for (const fault of wanted) {

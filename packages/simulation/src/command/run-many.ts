@@ -5,7 +5,7 @@ import type { Clock } from "@godwit/common/clock";
 import type { SeedReport, SeedRules } from "../run-seed.ts";
 
 /** A seed, and what is not drawn from it. */
-export type ToWorker = Pick<SeedRules, "seed" | "shape" | "calm" | "lengthMs">;
+export type ToWorker = Pick<SeedRules, "seed" | "shape" | "calm" | "lengthMs" | "kinds">;
 
 export type FromWorker =
   | { readonly kind: "report"; readonly report: SeedReport }

@@ -61,6 +61,8 @@ export interface PlanRules {
   readonly lastMs: number;
   /** Whether the store may forget. */
   readonly losses: boolean;
+  /** Only of these; unset: a few are drawn for each run. */
+  readonly only?: readonly FaultKind[] | undefined;
 }
 
 /** As long as it takes to tick on, to lose a lease, and, most of all, about as long as a lease and its grace are. */
@@ -69,7 +71,7 @@ function drawLengthMs(chance: Chance): number {
   return chance.happens(0.6) ? chance.between(100, 6_000) : chance.between(6_000, 30_000);
 }
 
-export function drawFaults(chance: Chance, { firstMs, lastMs, losses }: PlanRules): readonly Fault[] {
+export function drawFaults(chance: Chance, { firstMs, lastMs, losses, only }: PlanRules): readonly Fault[] {
   const perMinute = chance.pick([4, 8, 15, 25]);
   const count = Math.max(4, Math.round((perMinute * (lastMs - firstMs)) / 60_000));
   // A run has a few kinds often rather than all of them once: that is how they meet.
@@ -79,7 +81,7 @@ export function drawFaults(chance: Chance, { firstMs, lastMs, losses }: PlanRule
   kinds.push(chance.pick(["crash-host", "pause-host", "isolate-host", "crash-registry"]));
   return Array.from({ length: count }, (_, id) => ({
     id,
-    kind: chance.pick(kinds),
+    kind: chance.pick(only ?? kinds),
     atMs: chance.between(firstMs, lastMs),
     forMs: drawLengthMs(chance),
   })).sort((a, b) => a.atMs - b.atMs);
