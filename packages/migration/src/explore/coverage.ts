@@ -69,17 +69,17 @@ export const expectedRows: readonly string[] = [
   ...sentences,
 ];
 
-export function coverageTable(runs: readonly ModelRun[]): { readonly text: string; readonly missing: number } {
+export function coverageTable(
+  runs: readonly ModelRun[],
+  { withMissing }: { readonly withMissing: boolean },
+): { readonly text: string; readonly missing: number } {
   const found = new Map<string, string[]>();
   for (const { name, rows } of runs) for (const row of rows) found.set(row, [...(found.get(row) ?? []), name]);
-  const rows = [...new Set([...expectedRows, ...found.keys()])].sort();
-  const lines = ["row                                           occurs in"];
-  let missing = 0;
-  for (const row of rows) {
-    const where = found.get(row);
-    if (where === undefined) missing++;
-    lines.push(`${row.padEnd(44)}  ${where === undefined ? "MISSING" : where.join(", ")}`);
-  }
-  lines.push(missing === 0 ? "every row occurred" : `${missing} rows never occurred`);
-  return { text: lines.join("\n"), missing };
+  const missing = expectedRows.filter((row) => !found.has(row));
+  const rows = [...found.keys(), ...(withMissing ? missing : [])].sort();
+  const width = Math.max(...rows.map((row) => row.length), 0);
+  const lines = [`${"row".padEnd(width)}  occurs in`];
+  for (const row of rows) lines.push(`${row.padEnd(width)}  ${found.get(row)?.join(", ") ?? "MISSING"}`);
+  if (withMissing) lines.push(missing.length === 0 ? "every row occurred" : `${missing.length} rows never occurred`);
+  return { text: lines.join("\n"), missing: missing.length };
 }

@@ -159,9 +159,9 @@ async function main(): Promise<number> {
     print("stopped: what was not finished says nothing");
     return 130;
   }
-  const coverage = coverageTable(runs);
-  print(`\n${coverage.text}`);
   const isWhole = orders.chosen.length === models.length;
+  const coverage = coverageTable(runs, { withMissing: isWhole });
+  print(`\n${coverage.text}`);
   return exploration.failed || (isWhole && coverage.missing > 0) ? 1 : 0;
 }
 

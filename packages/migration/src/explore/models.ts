@@ -1,21 +1,42 @@
 // The models that `pnpm explore` walks through (issue 4, acceptance 1), each with what can happen in it, and how often.
 
-import type { ClusterOptions } from "./model/cluster.ts";
+import type { System } from "./engine/search.ts";
+import { Cluster, type ClusterOptions } from "./model/cluster.ts";
+import { Replicas, type ReplicasOptions } from "./model/replicas.ts";
 
 export interface Model {
+  readonly name: string;
+  readonly about: string;
+  /** Who is in it, and what can happen how often. */
+  readonly limits: string;
+  readonly make: (onRow: (row: string) => void) => System;
+}
+
+interface ClusterModel {
   readonly name: string;
   readonly about: string;
   readonly options: ClusterOptions;
 }
 
+interface ReplicasModel {
+  readonly name: string;
+  readonly about: string;
+  readonly options: ReplicasOptions;
+}
+
 const two = ["A", "B"];
 const three = ["A", "B", "C"];
 
-export const models: readonly Model[] = [
+const clusters: readonly ClusterModel[] = [
   {
     name: "creation",
     about: "an agent is created, answers are lost and come twice, the creator crashes",
-    options: { hosts: two, begins: "acquiring", budgets: { ticks: 1, losses: 1, duplicates: 1, crashes: 1 } },
+    options: {
+      hosts: two,
+      begins: "acquiring",
+      strangers: true,
+      budgets: { ticks: 1, losses: 1, duplicates: 1, crashes: 1 },
+    },
   },
   {
     name: "migration",
@@ -25,7 +46,7 @@ export const models: readonly Model[] = [
   {
     name: "crash-migration",
     about: "a migration while hosts crash and messages are lost",
-    options: { hosts: two, budgets: { ticks: 2, migrations: 1, losses: 1, crashes: 1 } },
+    options: { hosts: two, strangers: true, budgets: { ticks: 2, migrations: 1, losses: 1, crashes: 1 } },
   },
   {
     name: "crash-migration-three",
@@ -45,7 +66,27 @@ export const models: readonly Model[] = [
   {
     name: "release-crash",
     about: "an agent that is stopped, drained, declared in doubt or terminated, and a crash",
-    options: { hosts: two, budgets: { ticks: 2, releases: 1, crashes: 1, losses: 1 } },
+    options: { hosts: two, strangers: true, budgets: { ticks: 2, releases: 1, crashes: 1 } },
+  },
+  {
+    name: "release-losses",
+    about: "an agent that is given up, and answers that are lost or come twice",
+    options: { hosts: two, budgets: { ticks: 1, releases: 1, losses: 2, duplicates: 1 } },
+  },
+  {
+    name: "forced",
+    about: "an operator's choice for an agent that was given up or declared in doubt",
+    options: { hosts: two, budgets: { ticks: 2, releases: 1, forces: 1 } },
+  },
+  {
+    name: "wipe-creation",
+    about: "the store is wiped while an agent is created",
+    options: { hosts: two, begins: "acquiring", budgets: { ticks: 1, wipes: 1, losses: 1 } },
+  },
+  {
+    name: "wipe-forced",
+    about: "an operator's choice after the store was wiped",
+    options: { hosts: two, budgets: { ticks: 1, wipes: 1, forces: 1 } },
   },
   {
     name: "wipe-migration",
@@ -87,4 +128,41 @@ export const models: readonly Model[] = [
     about: "the store is wiped and rolled back to before, and a host crashes",
     options: { hosts: two, budgets: { ticks: 1, wipes: 1, rollbacks: 1, crashes: 1 } },
   },
+];
+
+const replicas: readonly ReplicasModel[] = [
+  {
+    name: "replicas-close",
+    about: "two registry replicas that look at sessions, close the silent ones, and are slow; time passes in steps",
+    options: { renewals: 1, openings: 1, wipes: 0 },
+  },
+  {
+    name: "replicas-quarantine",
+    about: "two registry replicas on a store that is wiped: one mark, and who ends the quarantine",
+    options: { renewals: 0, openings: 0, wipes: 1 },
+  },
+];
+
+function limitsOf(hosts: readonly string[], budgets: object): string {
+  const amounts = Object.entries(budgets).map(([what, amount]) => `${what} ${amount}`);
+  return `hosts ${hosts.join(", ")}; at most ${amounts.join(", ")}`;
+}
+
+export const models: readonly Model[] = [
+  ...clusters.map(
+    ({ name, about, options }): Model => ({
+      name,
+      about,
+      limits: limitsOf(options.hosts, options.budgets),
+      make: (onRow) => new Cluster({ ...options, onRow }),
+    }),
+  ),
+  ...replicas.map(
+    ({ name, about, options }): Model => ({
+      name,
+      about,
+      limits: limitsOf(["A", "B"], options),
+      make: (onRow) => new Replicas({ ...options, onRow }),
+    }),
+  ),
 ];

@@ -38,9 +38,8 @@ function verdictText(verdict: ModelRun["result"]["verdict"]): string {
   }
 }
 
-export function modelLine({ name, about, options }: Model): string {
-  const budgets = Object.entries(options.budgets).map(([what, amount]) => `${what} ${amount}`);
-  return `${name.padEnd(22)}  ${about}\n${" ".repeat(24)}hosts ${options.hosts.join(", ")}; at most ${budgets.join(", ")}`;
+export function modelLine({ name, about, limits }: Model): string {
+  return `${name.padEnd(22)}  ${about}\n${" ".repeat(24)}${limits}`;
 }
 
 /** Step, who, event, and what changes by it, one change a line. */

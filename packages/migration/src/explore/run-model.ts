@@ -1,7 +1,6 @@
 // One model, from its budgets to a verdict.
 
 import { type Progress, type SearchResult, search } from "./engine/search.ts";
-import { Cluster } from "./model/cluster.ts";
 import type { Model } from "./models.ts";
 
 export interface ModelRun {
@@ -16,8 +15,8 @@ export interface RunLimits {
   readonly onProgress?: (progress: Progress) => void;
 }
 
-export function runModel({ name, options }: Model, limits: RunLimits): ModelRun {
-  const rows: string[] = [];
-  const cluster = new Cluster({ ...options, onRow: (row) => rows.push(row) });
-  return { name, result: search(cluster, limits), rows };
+export function runModel({ name, make }: Model, limits: RunLimits): ModelRun {
+  const rows = new Set<string>();
+  const system = make((row) => rows.add(row));
+  return { name, result: search(system, limits), rows: [...rows] };
 }

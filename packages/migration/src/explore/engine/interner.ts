@@ -19,6 +19,8 @@ export function keyOf(value: unknown): string {
   }
   if (value === null) return "null";
   if (Array.isArray(value)) return `[${value.map(keyOf).join()}]`;
+  if (value instanceof Map) return `map(${[...value].map(([name, part]) => `${keyOf(name)}=${keyOf(part)}`).join()})`;
+  if (value instanceof Set) throw new TypeError("a set cannot be part of a state");
   if (value instanceof Uint8Array) return `bytes(${value.join()})`;
   const parts: string[] = [];
   for (const name of Object.keys(value).sort()) {
@@ -31,6 +33,8 @@ export function keyOf(value: unknown): string {
 export class Interner<T> {
   readonly #numbers = new Map<string, number>();
   readonly #values: T[] = [];
+  /** Values that came from here are found without their text. */
+  readonly #known = new WeakMap<object, number>();
   readonly #most: number;
   readonly #what: string;
 
@@ -46,6 +50,9 @@ export class Interner<T> {
 
   /** Throws RangeError when there are more than fit: the model is larger than its layout. */
   number(value: T): number {
+    const isObject = typeof value === "object" && value !== null;
+    const same = isObject ? this.#known.get(value) : undefined;
+    if (same !== undefined) return same;
     const key = keyOf(value);
     const known = this.#numbers.get(key);
     if (known !== undefined) return known;
@@ -53,6 +60,7 @@ export class Interner<T> {
     if (number >= this.#most) throw new RangeError(`more than ${this.#most} different ${this.#what}: widen the layout`);
     this.#values.push(value);
     this.#numbers.set(key, number);
+    if (isObject) this.#known.set(value, number);
     return number;
   }
 

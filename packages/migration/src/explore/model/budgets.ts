@@ -10,7 +10,7 @@ export const budgetNames = [
   "releases",
   "wipes",
   "rollbacks",
-  "stops",
+  "forces",
 ] as const;
 
 export type BudgetName = (typeof budgetNames)[number];

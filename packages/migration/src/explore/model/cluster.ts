@@ -8,6 +8,7 @@
 // Soundness: a command that nobody waits for, and that can never be applied again (its session is closed, its revision or
 //       incarnation is past), is forgotten: delivered it would change nothing.
 
+import type { CheckpointRef, ForceRecover } from "@godwit/common/lease";
 import { BitLayout } from "../engine/bit-layout.ts";
 import { Interner } from "../engine/interner.ts";
 import type { Emit, Step, System } from "../engine/search.ts";
@@ -31,6 +32,7 @@ import { isServing, serve, serveReassert } from "./registry.ts";
 import { productionRules, type Rules } from "./rules.ts";
 import { describeGhost, describeHost, describeMessage, describeStore } from "./show.ts";
 import { StoreSteps } from "./store-steps.ts";
+import { strangeCommands } from "./strangers.ts";
 import {
   firstIncarnation,
   type Ghost,
@@ -47,6 +49,8 @@ export interface ClusterOptions {
   /** `owned` (default): the first host owns the agent, the others have announced its first checkpoint. */
   readonly begins?: "acquiring" | "owned";
   readonly trustDataLock?: boolean;
+  /** Whether whoever has no right tries every command in every state of the store. */
+  readonly strangers?: boolean;
   readonly rules?: Partial<Rules>;
   /** SL-3 and the length of the quarantine, for tests that break them. */
   readonly timing?: { readonly closesEarly?: boolean; readonly quarantineTooShort?: boolean };
@@ -85,6 +89,8 @@ export class Cluster implements System {
   readonly #ticking: (boolean | undefined)[][];
   readonly #walkAgrees = new Map<number, string | undefined>();
   readonly #rows = new Set<string>();
+  readonly #tried = new Set<number>();
+  readonly #genesis: CheckpointRef;
 
   constructor(options: ClusterOptions) {
     this.options = options;
@@ -110,11 +116,13 @@ export class Cluster implements System {
       ghostEvents: this.#ghostEvents,
     });
     this.#storeSteps = new StoreSteps(options, this.#rules);
+    const [first = ""] = options.hosts;
+    this.#genesis = this.#digests.write(first, { era: 0n, major: 0n }, undefined, undefined);
   }
 
   initial(): Int32Array {
     const [first, ...others] = this.options.hosts as [string, ...string[]];
-    const genesis = this.#digests.write(first, { era: 0n, major: 0n }, undefined, undefined);
+    const genesis = this.#genesis;
     const incarnation = firstIncarnation;
     const fields = new Int32Array(at.hosts + this.options.hosts.length);
     const live = (name: string): Host => ({
@@ -185,6 +193,8 @@ export class Cluster implements System {
       this.#betweenHosts(index, host, emit);
     }
     this.#deliver(serving, emit);
+    if (serving && this.options.strangers) this.#strangers(fields[at.store] as number, emit);
+    if (serving && left(budget, "forces") > 0) this.#force(store, emit);
     this.#registryAndStore(store, emit);
   }
 
@@ -480,6 +490,54 @@ export class Cluster implements System {
     const response: Message | undefined = reply ? { kind: "reasserted", to, slot: "reassert", decision } : undefined;
     const step: Step = { who: "registry", event: `reassert of ${to}: ${result.row}`, fault: false, violation };
     return { result, response, step };
+  }
+
+  /** Once for each state of the store: a stranger's command leaves it as it is. */
+  #strangers(number: number, emit: Emit): void {
+    if (this.#tried.has(number)) return;
+    this.#tried.add(number);
+    const store = this.#stores.value(number);
+    for (const { command, facts } of strangeCommands(store, this.#genesis)) {
+      const { store: after, row, violation } = serve(this.#rules, this.#digests, store, { command }, facts);
+      this.row(`§4 ${row}`);
+      if (after === store && violation === undefined && !row.endsWith(" applied")) continue;
+      const step: Step = {
+        who: "stranger",
+        event: `sends ${row}`,
+        fault: true,
+        violation: violation ?? `a command of a stranger was taken: ${row}`,
+      };
+      this.#start()[at.store] = this.#stores.number(after);
+      this.#finish([], step, emit);
+    }
+  }
+
+  /** An operator states that nothing acceptable is left, and chooses what some host holds (§4, the last row). */
+  #force(store: Store, emit: Emit): void {
+    const fields = this.#fields;
+    const { mark, record } = store;
+    if (mark === undefined) return;
+    const held = this.#hosts.flatMap((known, index) => known.value(fields[at.hosts + index] as number).held);
+    for (const head of new Map(held.map((ref) => [ref.digest, ref])).values()) {
+      const command: ForceRecover = {
+        id: `operator@${record?.revision ?? 0n}:${head.digest}`,
+        incarnation: mark.incarnation,
+        agentId: "agent",
+        kind: "force_recover",
+        revision: record?.revision ?? 0n,
+        head,
+        operator: { name: "operator", reason: "nothing else is left" },
+        noneAcceptable: true,
+      };
+      const result = serve(this.#rules, this.#digests, store, { command });
+      this.row(`§4 ${result.row}`);
+      if (result.store === store) continue;
+      const next = this.#start();
+      next[at.store] = this.#stores.number(result.store);
+      next[at.budget] = (next[at.budget] as number) - costOf("forces");
+      const step: Step = { who: "operator", event: `chooses ${head.digest}`, fault: true, violation: result.violation };
+      this.#finish([], step, emit);
+    }
   }
 
   #registryAndStore(store: Store, emit: Emit): void {

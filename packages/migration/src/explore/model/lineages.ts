@@ -21,6 +21,7 @@ export function lineagesOf(
       if (compareTerms(seen, record) >= 0) continue;
       const standing = rules.standing(record.bases, record.head, seen, record);
       if (standing === "divergent") return `EI-3: ${shortRef(seen)} and the record's lineage are two`;
+      if (record.forced !== undefined && compareTerms(seen, record.forced) < 0) continue;
       const kept = digests.descends(record.head, seen);
       if (kept && standing !== "on-lineage")
         return `EI-3: ${shortRef(seen)} is on the chain and the walk says ${standing}`;

@@ -4,9 +4,11 @@
 import {
   type AuthorityRecord,
   type CheckpointRef,
+  type Command,
   compareCheckpoints,
   compareTerms,
   type Facts,
+  type ForceRecover,
   isToBeTakenUp,
   type ReassertDecision,
   type ReassertRefusal,
@@ -36,20 +38,26 @@ export interface Served {
   readonly violation: string | undefined;
 }
 
-type Request = Extract<Message, { kind: "request" }>;
-
-export function serve(rules: Rules, digests: Digests, store: Store, { command }: Request): Served {
+export function serve(
+  rules: Rules,
+  digests: Digests,
+  store: Store,
+  { command }: { readonly command: Command | ForceRecover },
+  given: Partial<Facts> = {},
+): Served {
   const { mark, record } = store;
   if (mark === undefined) throw new Error("nothing is served without a mark");
   const token = command.kind === "claim" ? (command.token as Token) : undefined;
   const facts: Facts = {
     mark,
-    caller: callerStanding(store, command.caller),
+    caller: command.kind === "force_recover" ? "unknown" : callerStanding(store, command.caller),
     ownerVoid: record?.owner !== undefined && isVoid(store, record.owner),
     announced: announced(store),
     genesisMatches: true,
     tokenSignedByOwner: token !== undefined && token.sourceHostId === record?.owner?.hostId,
-    spine: command.kind === "recover" ? digests.spineFacts(command.head) : undefined,
+    spine:
+      command.kind === "recover" || command.kind === "force_recover" ? digests.spineFacts(command.head) : undefined,
+    ...given,
   };
   const decision = rules.decide(record, command, facts);
   switch (decision.kind) {
@@ -103,6 +111,10 @@ function headMoved(
   if (before === undefined || after.afterLoss !== undefined) return undefined;
   const kept = digests.descends(after.head, before.head);
   const standing = rules.standing(after.bases, after.head, before.head, after);
+  // What an operator's choice is not made from by name counts as given up (§4).
+  if (after.forced !== undefined && compareTerms(before.head, after.forced) < 0) {
+    return standing === "divergent" ? "EI-3: what an operator gave up is a conflict again" : undefined;
+  }
   if (kept && standing !== "on-lineage") return `EI-3: the former head is on the chain and the walk says ${standing}`;
   if (!kept && standing !== "orphan") return `EI-3: the former head is not on the chain and the walk says ${standing}`;
   return undefined;
