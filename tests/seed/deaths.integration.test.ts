@@ -32,7 +32,7 @@ describe("a host that comes back while nobody can tell it who owns the agent", (
     const [a, b] = [cluster.host("a"), cluster.host("b")];
     const agentId = await startSurvivor(cluster, a, point.replace(".", "-"));
     await a.armCrashPoint({ point });
-    const moving = move(a, agentId, { to: b, retries: 1 }).catch((error: unknown) => error);
+    const moving = move(a, agentId, { to: b }).catch((error: unknown) => error);
     await a.ended();
     await moving;
     const registry = cluster.registry;
@@ -77,7 +77,7 @@ describe("a host that comes back while nobody can tell it who owns the agent", (
     }
     await a.process.ready(AbortSignal.timeout(120_000));
     const back = await ticksOn(cluster, a, agentId);
-    const done = doneOf(await move(a, agentId, { to: b, retries: 1 }));
+    const done = doneOf(await move(a, agentId, { to: b }));
     expect(done.tick).toBeGreaterThanOrEqual(back.tick);
     expect((await settlesOnOneOwner(cluster, agentId)).owner.name).toBe("b");
   });
@@ -86,12 +86,12 @@ describe("a host that comes back while nobody can tell it who owns the agent", (
 test("T-18: a target that is killed resumes the agent from its own disk, and hands it on without a file from anywhere", async () => {
   const [a, b, c] = [cluster.host("a"), cluster.host("b"), cluster.host("c")];
   const agentId = await startSurvivor(cluster, a, "carried");
-  const { tick } = doneOf(await move(a, agentId, { to: b, retries: 1 }));
+  const { tick } = doneOf(await move(a, agentId, { to: b }));
   await a.stop(); // it holds what it handed over, and may take it up when b is dead
   await b.kill();
   await b.restart();
   expect((await ticksOn(cluster, b, agentId, { after: tick })).major).toBe(2n);
-  expect(doneOf(await move(b, agentId, { to: c, retries: 1 })).targetHostId).toBe(c.hostId);
+  expect(doneOf(await move(b, agentId, { to: c })).targetHostId).toBe(c.hostId);
   const { owner, lineage } = await settlesOnOneOwner(cluster, agentId);
   expect([owner.name, lineage.orphans]).toEqual(["c", []]);
   await a.restart();
