@@ -7,13 +7,11 @@
 
 import type { Clock, Random } from "@godwit/common/clock";
 import { isToBeTakenUp, type RetiredReason } from "@godwit/common/lease";
-import { readGenesis } from "@godwit/lineage";
-import { judgeLoss } from "@godwit/migration";
 import type { Logger } from "pino";
 import type { Authority, HeldSession } from "../registry/ports.ts";
-import type { DataDirectory, JournalEntry, StoredAgent } from "../storage/index.ts";
+import type { DataDirectory, JournalEntry } from "../storage/index.ts";
 import { causeFields } from "./cause-fields.ts";
-import { genesisOnDisk } from "./genesis-on-disk.ts";
+import { judgeLostAgent } from "./lost-agent.ts";
 import type { HostSession } from "./supervisor-parts.ts";
 
 export interface AfterLossParts {
@@ -78,9 +76,8 @@ export class AfterLoss {
   /** Whether everything was looked at. */
   async #look(session: HeldSession, signal: AbortSignal): Promise<boolean> {
     const { storage, authority, session: keeper, runsHere, recover, logger } = this.#parts;
-    for (const agent of storage.agents()) {
+    for (const { agentId, journal } of storage.agents()) {
       if (signal.aborted || keeper.current !== session) return false;
-      const { agentId, journal } = agent;
       if ((journal.phase !== "replica" && journal.phase !== "retired") || runsHere(agentId)) continue;
       const reading = await authority.read(agentId);
       if (reading.kind === "unreachable") return false;
@@ -88,26 +85,12 @@ export class AfterLoss {
       if (record?.incarnation === session.incarnation) continue;
       const isRetired = record === undefined ? journal.phase === "retired" : record.state === "RETIRED";
       if (isRetired && waitsToBeAsked(record === undefined ? whyOf(journal) : record.reason)) continue;
-      if (!(await this.#isLost(session, agent, reading)) || runsHere(agentId)) continue;
+      const verdict = await judgeLostAgent(storage, session, { agentId, journal, reading });
+      if (verdict.kind !== "recover" || runsHere(agentId)) continue;
       logger.info({ agentId }, "the registry's store forgot it: recovering it from what is held here");
       recover(agentId);
     }
     return true;
-  }
-
-  async #isLost(
-    session: HeldSession,
-    { agentId, journal }: StoredAgent,
-    reading: Awaited<ReturnType<Authority["read"]>>,
-  ): Promise<boolean> {
-    const { storage } = this.#parts;
-    const held = await storage.checkpoints(agentId);
-    const [newest] = held;
-    if (newest === undefined) return false;
-    const genesis = await genesisOnDisk(storage, agentId, newest);
-    if (genesis === undefined) return false;
-    const createdUnder = readGenesis(genesis).incarnation;
-    return judgeLoss(reading, { mark: session, journal, createdUnder, held }).kind === "recover";
   }
 }
 

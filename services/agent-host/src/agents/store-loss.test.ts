@@ -183,6 +183,24 @@ describe("what is never brought back", patient, () => {
     expect(await shown(place, tenancy)).toBeUndefined();
   });
 
+  test("GA-8: what a recover is about to be sent for, before the journal says so", async () => {
+    const place = await AgentPlace.create();
+    const tenancy = await place.granted();
+    tenancy.doubt("lost-grant");
+    const kept = await tenancy.kept();
+    const commit = place.storage.commit.bind(place.storage);
+    const seen: unknown[] = [];
+    place.storage.commit = async (unit) => {
+      if (unit.journal?.phase === "recovering") {
+        lose(place, false);
+        seen.push(tenancy.broughtBack(second, kept));
+      }
+      await commit(unit);
+    };
+    await tenancy.settle();
+    expect(seen).toEqual([undefined]);
+  });
+
   test("GA-8: what an answer comes for after it was given up", async () => {
     const place = await AgentPlace.create();
     const tenancy = await place.granted();

@@ -35,14 +35,13 @@ import {
   type TickRight,
   untrusted,
 } from "@godwit/common/lease";
-import { type Checkpoint, issueToken, type Origin, readGenesis, type Signer } from "@godwit/lineage";
-import { judgeLoss } from "@godwit/migration";
+import { type Checkpoint, issueToken, type Origin, type Signer } from "@godwit/lineage";
 import type { Logger } from "pino";
 import type { Answer, Authority, HeldSession, Reading, ShownItem } from "../registry/ports.ts";
 import type { DataDirectory, ForcedChoice, JournalEntry } from "../storage/index.ts";
 import { causeFields } from "./cause-fields.ts";
-import { genesisOnDisk } from "./genesis-on-disk.ts";
 import { judge, type Verdict } from "./judge.ts";
+import { genesisOnDisk, judgeLostAgent } from "./lost-agent.ts";
 import { isOfTheStore, isQuarantine } from "./store-trouble.ts";
 import type { HostSession } from "./supervisor-parts.ts";
 
@@ -370,14 +369,7 @@ export class Tenancy {
     const { storage, agentId } = this.#parts;
     // A claim of another incarnation is dead, so what was staged for it is a checkpoint like every other.
     if (record !== undefined || session.counter > 0n) await this.#promoteStaged();
-    const held = await storage.checkpoints(agentId);
-    const genesis = await this.#genesisOf(held[0]);
-    const verdict = judgeLoss(reading, {
-      mark: session,
-      journal: this.#journal,
-      createdUnder: genesis === undefined ? "" : readGenesis(genesis).incarnation,
-      held,
-    });
+    const verdict = await judgeLostAgent(storage, session, { agentId, journal: this.#journal, reading });
     switch (verdict.kind) {
       case "not-lost":
         return undefined;
@@ -395,8 +387,9 @@ export class Tenancy {
   async kept(): Promise<Kept | undefined> {
     const ground = this.#ground;
     if (ground === undefined || this.#tenure.kind === "RETIRED") return undefined;
-    const genesis = await this.#genesisOf(ground.base);
-    return genesis && { genesis, newest: await this.newestOwn() };
+    const { storage, agentId } = this.#parts;
+    this.#genesis ??= await genesisOnDisk(storage, agentId, ground.base);
+    return this.#genesis && { genesis: this.#genesis, newest: await this.newestOwn() };
   }
 
   /** The newest checkpoint that is held of the present major. */
@@ -477,12 +470,6 @@ export class Tenancy {
     if (record?.conflict === undefined || record.incarnation === to) return undefined;
     const { agentId, era, major, conflict } = record;
     return { kind: "conflict", agentId, term: { era, major }, conflict };
-  }
-
-  async #genesisOf(ref: CheckpointRef | undefined): Promise<Uint8Array | undefined> {
-    if (ref === undefined) return this.#genesis;
-    this.#genesis ??= await genesisOnDisk(this.#parts.storage, this.#parts.agentId, ref);
-    return this.#genesis;
   }
 
   async #giveUpAgain(session: HeldSession, record: AuthorityRecord): Promise<Progress> {
