@@ -369,21 +369,28 @@ describe("an agent that ticks while the store forgets", patient, () => {
     expect(place.sandbox.newest.restored).toHaveLength(1);
   });
 
-  test("EI-2: brought back out of a doubt it goes on from the newest checkpoint of its major, not from its base or from memory", async () => {
-    const { place, supervisor } = await ticking();
-    await supervisor.lastCheckpoint();
-    const checkpoint = supervisor.latest;
-    await place.turns(2);
-    supervisor.inDoubt("lost-grant");
-    lose(place);
-    await carriedBack(place);
-    expect(supervisor.tenancy.tenure.kind).toBe("ACTIVE_OWNER");
-    await place.nudged();
-    expect(place.sandbox.instances).toHaveLength(2);
-    expect(supervisor.latest?.digest).toBe(checkpoint?.digest);
-    expect(supervisor.tick).toBe((checkpoint?.header.tick ?? 0n) + 1n);
-    expect(supervisor.tenancy.ground?.base).toEqual(refOf(place.first));
-  });
+  test.each([
+    ["that was looked into", true],
+    ["that nobody has looked into yet", false],
+  ])(
+    "EI-2: brought back out of a doubt %s it goes on from the newest checkpoint of its major, not from its base or from memory",
+    async (_, looked) => {
+      const { place, supervisor } = await ticking();
+      await supervisor.lastCheckpoint();
+      const checkpoint = supervisor.latest;
+      await place.turns(2);
+      supervisor.tenancy.doubt("lost-grant");
+      if (looked) await place.nudged();
+      lose(place);
+      await carriedBack(place);
+      expect(supervisor.tenancy.tenure.kind).toBe("ACTIVE_OWNER");
+      await place.nudged();
+      expect(place.sandbox.instances).toHaveLength(2);
+      expect(supervisor.latest?.digest).toBe(checkpoint?.digest);
+      expect(supervisor.tick).toBe((checkpoint?.header.tick ?? 0n) + 1n);
+      expect(supervisor.tenancy.ground?.base).toEqual(refOf(place.first));
+    },
+  );
 
   test("GA-9: the header of what is recovered after a loss says so", async () => {
     const { place, supervisor } = await ticking();
