@@ -117,7 +117,9 @@ describe("an agent that is brought back", patient, () => {
     await broughtBack(place, tenancy);
     expect(place.record).toMatchObject({ state: "ACTIVE_OWNER", handoff: undefined });
     expect(tenancy.mayTick()).toEqual(may);
+    place.registry.endQuarantine();
     expect(await tenancy.beginHandoff({ ...handoff, head: place.first.signed })).toMatchObject({ kind: "refused" });
+    expect(place.registry.sentOf("begin_handoff")).toHaveLength(1);
     await expect(tenancy.relinquish(handoff, place.first)).rejects.toThrow("not in ACTIVE_OWNER");
   });
 
@@ -380,8 +382,8 @@ describe("an agent that ticks while the store forgets", patient, () => {
       const checkpoint = supervisor.latest;
       await place.turns(2);
       supervisor.tenancy.doubt("lost-grant");
-      if (looked) await place.nudged();
       lose(place);
+      if (looked) await place.nudged();
       await carriedBack(place);
       expect(supervisor.tenancy.tenure.kind).toBe("ACTIVE_OWNER");
       await place.nudged();
