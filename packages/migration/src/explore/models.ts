@@ -39,6 +39,11 @@ const clusters: readonly ClusterModel[] = [
     },
   },
   {
+    name: "creation-void",
+    about: "a session that ends while an agent is created, with nobody else there",
+    options: { hosts: ["A"], begins: "acquiring", budgets: { ticks: 2, losses: 1, expiries: 2 } },
+  },
+  {
     name: "migration",
     about: "a migration with lost and doubled messages and cut streams",
     options: { hosts: two, budgets: { ticks: 2, migrations: 2, losses: 2, duplicates: 1 } },
@@ -71,7 +76,7 @@ const clusters: readonly ClusterModel[] = [
   {
     name: "release-losses",
     about: "an agent that is given up, and answers that are lost or come twice",
-    options: { hosts: two, budgets: { ticks: 1, releases: 1, losses: 2, duplicates: 1 } },
+    options: { hosts: two, budgets: { ticks: 1, releases: 1, losses: 1, duplicates: 1 } },
   },
   {
     name: "forced",
@@ -81,7 +86,7 @@ const clusters: readonly ClusterModel[] = [
   {
     name: "wipe-creation",
     about: "the store is wiped while an agent is created",
-    options: { hosts: two, begins: "acquiring", budgets: { ticks: 1, wipes: 1, losses: 1 } },
+    options: { hosts: two, begins: "acquiring", strangers: true, budgets: { ticks: 1, wipes: 1 } },
   },
   {
     name: "wipe-forced",
@@ -91,7 +96,7 @@ const clusters: readonly ClusterModel[] = [
   {
     name: "wipe-migration",
     about: "the store is wiped in the middle of a migration",
-    options: { hosts: two, budgets: { ticks: 1, migrations: 1, wipes: 1, losses: 1 } },
+    options: { hosts: two, budgets: { ticks: 1, migrations: 1, wipes: 1 } },
   },
   {
     name: "rollback-migration",

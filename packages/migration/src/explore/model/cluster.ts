@@ -108,6 +108,7 @@ export class Cluster implements System {
       rules: this.#rules,
       digests: this.#digests,
       trustDataLock: options.trustDataLock ?? false,
+      onRow: (row) => this.row(row),
     };
     this.#hostSteps = new HostSteps(context, {
       hosts: this.#hosts,
@@ -471,6 +472,7 @@ export class Cluster implements System {
     if (message.kind !== "request") throw new TypeError("only requests are served");
     const result = serve(this.#rules, this.#digests, store, message);
     this.row(`§4 ${result.row}`);
+    if (result.also !== undefined) this.row(result.also);
     const { from: to, slot, reply, command } = message;
     // Nobody waits to hear that a report was applied.
     const answered = reply && !(slot === "report" && result.answer.kind === "applied");
@@ -531,6 +533,7 @@ export class Cluster implements System {
       };
       const result = serve(this.#rules, this.#digests, store, { command });
       this.row(`§4 ${result.row}`);
+      if (result.also !== undefined) this.row(result.also);
       if (result.store === store) continue;
       const next = this.#start();
       next[at.store] = this.#stores.number(result.store);

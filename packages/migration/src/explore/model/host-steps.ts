@@ -433,6 +433,7 @@ export class HostSteps {
       if (!same || move.step.violation !== undefined) moves.push(move);
     };
     if (session === undefined) {
+      if (store.mark?.quarantine) this.#context.onRow("GA-6 in quarantine a session is opened");
       add(host.up ? "opens a session" : "starts again, and opens a session", (draft) => {
         const bootId = `${host.boots + 1}`;
         const incarnation = store.mark?.incarnation ?? "";
@@ -448,6 +449,7 @@ export class HostSteps {
     const sessionKey = sessionName(sessionId(name, session));
     const stands = standingOfSession(store, sessionKey, session);
     const quarantine = store.mark?.quarantine ?? false;
+    if (quarantine && stands === "open" && host.lapsed) this.#context.onRow("GA-6 in quarantine a session is renewed");
     const incarnation = store.mark?.incarnation ?? "";
     if (stands === "moved-on" && quarantine) {
       // GA-7, GA-8: the session is brought over, unless its deadline ever passed; then a new one is opened at once.
@@ -461,6 +463,10 @@ export class HostSteps {
               { generation: 0n, from },
               store.mark,
             );
+      if (brought?.kind === "brought-over") this.#context.onRow("GA-7 a session is brought over");
+      else if (from === undefined)
+        this.#context.onRow("GA-8 a deadline that passed brings nothing over: a new session is opened");
+      else if (recorded?.closed) this.#context.onRow("GA-7 a session that was closed is not brought back");
       if (brought?.kind === "brought-over") {
         add("brings its session over to the new incarnation", (draft) => {
           renewed(draft, "reasserted", incarnation);
@@ -530,6 +536,7 @@ export class HostSteps {
     const announces = !host.supervised || host.tenure.kind === "RECOVERY_REQUIRED";
     const newest = announces && host.journal.phase !== "terminated" ? host.held[0] : undefined;
     const next = withAnnounced(store, sessionKey, newest);
+    if (next !== store && quarantine) this.#context.onRow("GA-6 in quarantine what is held is announced");
     if (next !== store)
       add(newest === undefined ? "withdraws its announcement" : "announces what it holds", () => next);
     if (!host.asked && host.held.length > 0 && host.journal.phase !== "terminated") {

@@ -46,6 +46,8 @@ export interface HostContext {
   readonly digests: Digests;
   /** `--trust-data-lock` of the host (GA-5). */
   readonly trustDataLock: boolean;
+  /** Told of each row of the tables that a step comes through. */
+  readonly onRow: (row: string) => void;
 }
 
 /** The lease of every session is of this length; only before and after its deadline are told apart. */
@@ -421,7 +423,10 @@ export function grantedBy(draft: Draft, session: Session, record: AuthorityRecor
   const { bases, head, afterLoss } = record;
   const pending = baseConfirmed ? undefined : { bases, head, afterLoss };
   draft.set({ ground: { era, major, base, created, revision, pending }, latest: baseConfirmed ? base : undefined });
-  if (stale) draft.doubt("session-void");
+  if (stale) {
+    draft.context.onRow("GA-8 a grant that arrives for another incarnation is not taken");
+    draft.doubt("session-void");
+  }
   // Lost while the answer was on its way: nobody will say so again.
   if (draft.host.session?.bootId !== session.bootId) draft.doubt("session-void");
 }
@@ -530,7 +535,10 @@ export function reassertItem(draft: Draft): { readonly item: GrantItem; readonly
     to: session.incarnation,
     now: nowOf(host),
   });
-  if (right.kind !== "may") return undefined;
+  if (right.kind !== "may") {
+    context.onRow(`GA-8 not reasserted: ${right.because}`);
+    return undefined;
+  }
   const { era, major, base, pending, revision } = ground;
   const newest = held.find((ref) => ref.era === era && ref.major === major) ?? base;
   const spine = basesOfSpine(context.digests.spine(base));
@@ -576,6 +584,7 @@ export function reasserted(draft: Draft, decision: ReassertDecision): void {
     draft.step({ kind: "reasserted", grant });
   } catch (cause) {
     if (!(cause instanceof IllegalStep)) throw cause;
+    context.onRow("GA-8 what was given up while it was reasserted stays given up");
     return; // given up while the answer was on its way: the doubt that is open already settles it
   }
   remember(draft, record);

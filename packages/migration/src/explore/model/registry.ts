@@ -34,6 +34,8 @@ export interface Served {
   readonly answer: Answer;
   /** For the coverage table. */
   readonly row: string;
+  /** A sentence of §9 that the command came through. */
+  readonly also?: string | undefined;
   readonly ghost: readonly GhostEvent[];
   readonly violation: string | undefined;
 }
@@ -93,11 +95,24 @@ export function serve(
         store: { ...store, record: next },
         answer: { kind: "applied", record: next },
         row: `${command.kind} applied`,
+        also: sentenceOf(record, next),
         ghost: granted,
         violation: headMoved(rules, digests, record, next),
       };
     }
   }
+}
+
+/** GA-9, as far as a step shows it. */
+function sentenceOf(before: AuthorityRecord | undefined, after: AuthorityRecord): string | undefined {
+  if (before?.afterLoss !== undefined && after.afterLoss === undefined && after.unconfirmed === undefined) {
+    return after.owner === undefined ? "GA-9 a forced recovery after a loss" : "GA-9 a confirmed base brings its spine";
+  }
+  if (after.era === 0n || (before !== undefined && before.incarnation === after.incarnation)) return undefined;
+  if (after.owner === undefined) return "GA-9 a forced recovery after a loss";
+  return before === undefined
+    ? "GA-9 recovered in a new era: no record"
+    : "GA-9 recovered in a new era: nobody confirmed the record";
 }
 
 /** EI-3: what was acknowledged as head stays on the chain, or is an orphan by the walk. */

@@ -104,7 +104,12 @@ export class StoreSteps {
         fault: host !== undefined,
         violation: undefined,
       };
-      moves.push({ ...still, store: withClosed(store, name), step, row: "SL-2 a silent session is closed" });
+      moves.push({
+        ...still,
+        store: withClosed(store, name),
+        step,
+        row: store.mark?.quarantine ? "GA-6 in quarantine a session is closed" : "SL-2 a silent session is closed",
+      });
     }
     return moves;
   }

@@ -37,7 +37,7 @@ export function strangeCommands(store: Store, genesis: CheckpointRef): readonly 
     checkpointDigest: head.digest,
     tick: head.tick,
   };
-  return callers.flatMap(({ caller, facts }) => {
+  const strange = callers.flatMap(({ caller, facts }) => {
     const base = { id: "strange", incarnation, agentId, caller };
     const commands: readonly Command[] = [
       { ...base, kind: "acquire", genesis: created, head: genesis },
@@ -54,6 +54,18 @@ export function strangeCommands(store: Store, genesis: CheckpointRef): readonly 
       .filter(({ kind }) => kind !== "recover" || mayNot(store, caller))
       .map((command) => ({ command, facts: { ...facts, genesisMatches: false, tokenSignedByOwner: false } }));
   });
+  return [...strange, ...clumsyOwner(store)];
+}
+
+/** What the owner itself gets wrong: a revision that is past, a second handoff beside an open one. */
+function clumsyOwner(store: Store): readonly Strange[] {
+  const { mark, record } = store;
+  if (mark === undefined || record?.owner === undefined || record.incarnation !== mark.incarnation) return [];
+  const base = { id: "clumsy", incarnation: mark.incarnation, agentId, caller: record.owner };
+  const handoff = { kind: "begin_handoff", handoffId: "clumsy", targetHostId: "X", head: record.head } as const;
+  const past: Strange = { command: { ...base, ...handoff, revision: record.revision + 1n }, facts: {} };
+  if (record.state !== "HANDOFF_INITIATED") return [past];
+  return [past, { command: { ...base, ...handoff, revision: record.revision }, facts: {} }];
 }
 
 /** A bystander may recover what its owner cannot hold any more: that is no strange thing to do. */
