@@ -3,7 +3,7 @@
 
 import { type Cluster, type Direction, seededRandom } from "@godwit/testing";
 import type { SuiteRules } from "./frames.ts";
-import { move, type Outcome, outcomeOf } from "./judge.ts";
+import { checkTold, move, type Outcome, outcomeOf } from "./judge.ts";
 import { type AgentKind, Twins } from "./twins.ts";
 
 export interface ByteRules extends SuiteRules {
@@ -34,7 +34,8 @@ export function byteCases({ seed, offsets }: { readonly seed: number; readonly o
       number,
       agent: random() < 0.75 ? "small" : "large",
       direction: ways[Math.floor(random() * ways.length)] ?? "to-server",
-      where: random(),
+      // Every second one in the last part, where the agent changes hands.
+      where: number % 2 === 0 ? random() : 0.7 + 0.3 * random(),
     };
   };
   return Array.from({ length: offsets }, (_, index) => [
@@ -117,7 +118,7 @@ class Line implements AsyncDisposable {
     if (kind === "cut" && direction !== "both") proxy.cutAfter(offset, direction);
     if (kind === "half-open") proxy.swallowAfter(offset, ...(direction === "both" ? [] : [direction]));
     if (kind === "delay") proxy.delay(1 + Math.floor(where * 40), ...(direction === "both" ? [] : [direction]));
-    await move(before.owner, agentId, { to: target, signal: this.#signal });
+    const story = await move(before.owner, agentId, { to: target, signal: this.#signal });
     const { toServer, toClient } = proxy.counts;
     const fired = {
       cut: toServer.cuts + toClient.cuts > counts.toServer.cuts + counts.toClient.cuts,
@@ -130,7 +131,11 @@ class Line implements AsyncDisposable {
     proxy.calm();
     const after = await this.#twins.settle(agentId);
     life.lives++;
-    if (fired) return outcomeOf({ owner: before.owner, major: before.status.major }, after);
+    if (fired) {
+      const outcome = outcomeOf({ owner: before.owner, major: before.status.major }, after);
+      checkTold(story, outcome);
+      return outcome;
+    }
     life.traffic = {
       "to-server": toServer.forwardedBytes - counts.toServer.forwardedBytes,
       "to-client": toClient.forwardedBytes - counts.toClient.forwardedBytes,

@@ -1,6 +1,8 @@
 // kill -9 at every named point of source and target, each with a restart on the same data (testing.md, fault 1).
 
-import { SOURCE_CRASH_POINTS, TARGET_CRASH_POINTS } from "@godwit/agent-host/parts";
+import { cp, rm } from "node:fs/promises";
+import { DataDirectory, SOURCE_CRASH_POINTS, TARGET_CRASH_POINTS } from "@godwit/agent-host/parts";
+import { systemClock } from "@godwit/common/clock";
 import { startRedis } from "@godwit/testing";
 import type { SuiteRules } from "./frames.ts";
 import { type Outcome, outcomeOf } from "./judge.ts";
@@ -22,7 +24,8 @@ export async function runCrashes(rules: CrashRules): Promise<void> {
   const [first] = company.hosts;
   let agentId = await company.run(first, company.newName());
 
-  const points = [...SOURCE_CRASH_POINTS, ...TARGET_CRASH_POINTS];
+  const { only = "" } = rules;
+  const points = [...SOURCE_CRASH_POINTS, ...TARGET_CRASH_POINTS].filter((point) => point.includes(only));
   say(`${points.length} crash points of source and target`);
   for (const point of points) {
     signal.throwIfAborted();
@@ -37,7 +40,7 @@ export async function runCrashes(rules: CrashRules): Promise<void> {
   }
 
   const registry = new RegistryCrashes(company, signal);
-  const asked = registryPoints(share);
+  const asked = registryPoints(share).filter((point) => point.includes(only));
   say(`${asked.length} crash points of the registry`);
   for (const point of asked) {
     signal.throwIfAborted();
@@ -45,13 +48,14 @@ export async function runCrashes(rules: CrashRules): Promise<void> {
       const { outcome, agentId: next } = await registry.crash(point, agentId);
       agentId = next;
       tally.fired("crash: registry", outcome);
+      say(`registry ${point}: ${outcome}`);
     } catch (error) {
       signal.throwIfAborted();
       tally.failed("crash: registry", `crash: registry ${point}`, error);
       agentId = await afresh(company);
     }
   }
-  if (share === "all") await crashWhileReasserting(rules);
+  if (share === "all" && "reassert".includes(only)) await crashWhileReasserting(rules);
 }
 
 async function crashOfHost(
@@ -66,11 +70,49 @@ async function crashOfHost(
     await node.armCrashPoint({ point });
     await company.move(source, agentId);
     const died = await company.comes(`${point} is reached`, () => node.pid === undefined);
+    if (died) await checkDisk(point, node.dataDir, agentId);
     await node.restart();
     const after = await company.settle(agentId);
     if (died) return outcomeOf({ owner: source, major: before.status.major }, after);
   }
   throw new Error(`the point was not reached in ${maxTries} migrations`);
+}
+
+/** GH-1, GH-5: what may have left a host that was killed, or what it may have asked for, its disk knows. */
+async function checkDisk(point: string, dataDir: string, agentId: string): Promise<void> {
+  const expected = phaseAt(point);
+  if (expected === undefined) return;
+  // A copy: what is looked at stays as the dead process left it.
+  const copy = `${dataDir}-copy`;
+  await cp(dataDir, copy, { recursive: true });
+  try {
+    const storage = await DataDirectory.open(copy, {
+      clock: systemClock,
+      rules: { keepHeaders: 1_000, keepStates: 3 },
+    });
+    const phase = storage.agent(agentId)?.journal.phase ?? "nothing";
+    const staged = storage.staged().length;
+    await storage.close();
+    if (phase !== expected) throw new Error(`killed at ${point}, the journal says ${phase}, not ${expected}`);
+    if (phase === "claiming" && staged !== 1) throw new Error(`killed at ${point}, ${staged} handoffs are staged`);
+  } finally {
+    await rm(copy, { recursive: true, force: true });
+  }
+}
+
+function phaseAt(point: string): string | undefined {
+  switch (point) {
+    case "source.after-relinquish":
+    case "source.before-send-handoff":
+    case "source.after-send-handoff":
+      return "relinquished";
+    case "target.after-stage":
+    case "target.before-claim":
+    case "target.after-claim":
+      return "claiming";
+    default:
+      return undefined;
+  }
 }
 
 /** Everything that runs is started anew, and another agent made: what failed is not to fail the next case too. */

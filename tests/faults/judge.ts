@@ -156,3 +156,12 @@ export function outcomeOf(
   if (after.owner !== before.owner) return "moved";
   return after.status.major > before.major ? "recovered" : "reverted";
 }
+
+/** The one who asked was told how it ended; and who signed the agent away never has it again under that major (GH-1). */
+export function checkTold(story: readonly MoveEvent[], outcome: Outcome): void {
+  const told = story.at(-1)?.case;
+  const right = outcome === "moved" ? "done" : "givenUp";
+  if (told !== right) throw new Error(`the agent was ${outcome}, and the story ended with ${told ?? "nothing"}`);
+  const relinquished = story.some((event) => event.case === "step" && event.value.step === "relinquished");
+  if (relinquished && outcome === "reverted") throw new Error("it goes on under the major that was signed away");
+}

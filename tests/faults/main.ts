@@ -19,6 +19,7 @@ const options = {
   offsets: option.integer({ fallback: 200, min: 1, max: 100_000, help: "How many cuts at byte offsets." }),
   bounded: option.flag({ help: "Only what `npm test` runs of it; give --offsets too." }),
   lanes: option.integer({ fallback: 3, min: 1, max: 32, help: "Pairs of hosts that are cut at the same time." }),
+  only: option.text({ optional: true, help: "Only cases with this in their name: `started`, `claim.before-apply`." }),
   limitMs: option.duration({ fallback: 3_600_000, min: 1_000, help: "It fails when it takes longer." }),
 } as const;
 
@@ -52,7 +53,7 @@ async function main(): Promise<number> {
     process.stdout.write(line.text);
     return 0;
   }
-  const { bounded, limitMs, offsets, lanes } = line.options;
+  const { bounded, limitMs, offsets, lanes, only } = line.options;
   const seed = line.options.seed ?? Math.floor(systemRandom() * 2 ** 31);
   const tally = new Tally();
   const beganAtMs = performance.now();
@@ -62,6 +63,7 @@ async function main(): Promise<number> {
     seed,
     offsets,
     lanes,
+    only,
     share: bounded ? ("bounded" as const) : ("all" as const),
     signal: AbortSignal.any([interruption.signal, AbortSignal.timeout(limitMs)]),
     say: (text: string) => void process.stderr.write(`· ${text} (${seconds()} s)\n`),

@@ -45,8 +45,8 @@ export function partitionCases(share: "all" | "bounded"): readonly PartitionCase
 }
 
 export async function runPartitions(rules: PartitionRules): Promise<void> {
-  const { say, share } = rules;
-  const asked = partitionCases(share);
+  const { say, share, only = "" } = rules;
+  const asked = partitionCases(share).filter(({ point }) => point.includes(only));
   say(`${asked.length} partitions that end before a lease does`);
   await runWith(rules, asked, longLease);
   if (share === "bounded") return;

@@ -2,7 +2,7 @@
 // FaultProxy between it and the others. One fault costs milliseconds here, where a process would cost seconds.
 
 import { join } from "node:path";
-import { P2pNode, StreamFaults } from "@godwit/agent-host/p2p";
+import { P2pNode } from "@godwit/agent-host/p2p";
 import { agentHost, assemble, DataDirectory, type HostConfig, type MigrationTimeouts } from "@godwit/agent-host/parts";
 import { systemClock, systemEntropy, systemRandom } from "@godwit/common/clock";
 import { readCommandLine } from "@godwit/common/config";
@@ -14,6 +14,7 @@ import { FaultProxy, freePort, type HistoryEvent, type RunOptions, uploadFrames,
 import { pino } from "pino";
 import { Registry as Metrics } from "prom-client";
 import type { JudgedHost } from "./judge.ts";
+import { LyingFaults } from "./lying-faults.ts";
 
 export interface TwinHostParts {
   readonly name: string;
@@ -33,7 +34,7 @@ export class TwinHost implements JudgedHost, AsyncDisposable {
   readonly name: string;
   readonly hostId: string;
   readonly host: ServiceClient<typeof HostService>;
-  readonly faults: StreamFaults;
+  readonly faults: LyingFaults;
   /** Between the others' libp2p and this one's. */
   readonly proxy: FaultProxy;
   readonly #storage: DataDirectory;
@@ -62,7 +63,7 @@ export class TwinHost implements JudgedHost, AsyncDisposable {
       { clock: systemClock, onWorkerLost: () => {} },
       { ...defaultSandboxRules, workers, tickTimeoutMs },
     );
-    const faults = new StreamFaults({ clock: systemClock, onStrike: () => {} }, { allowed: true });
+    const faults = new LyingFaults({ clock: systemClock, onStrike: () => {} }, { allowed: true });
     const toRegistry = new GrpcChannel({ target: registry, timeoutMs: config.registryTimeoutMs });
     const graph = assemble(config, {
       storage,
