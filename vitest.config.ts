@@ -30,7 +30,7 @@ export default defineConfig({
           name: "seed",
           include: ["tests/seed/**/*.{integration.,}test.ts"],
           pool: "forks",
-          maxWorkers: 2,
+          maxWorkers: 3, // they wait more than they work
           testTimeout: 180_000,
           hookTimeout: 180_000,
         },

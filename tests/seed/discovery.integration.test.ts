@@ -40,11 +40,11 @@ test("T-51: the same order every time, also after a restart; failures pass, and 
   expect(await candidates({ maxPricePerSecond: 5n })).toEqual(["cheap", "unknown"]);
   expect(await candidates({ excludedHostIds: [cheap.hostId] })).toEqual(["dear", "unknown"]);
 
+  const since = performance.now();
   for (let times = 0; times < 4; times++) await dear.reportFailure(cheap.hostId);
-  const after = performance.now();
   const without = await candidates();
   // Unless this machine has stood still for so long that they are forgotten already.
-  if (performance.now() - after < 1_000) expect(without).toEqual(["dear", "unknown"]);
+  if (performance.now() - since < 2_500) expect(without).toEqual(["dear", "unknown"]);
   await cluster.waitFor(async () => (await candidates())[0] === "cheap", { what: "failures are forgotten" });
 
   await registry.restart();
