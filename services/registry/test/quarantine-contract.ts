@@ -105,7 +105,8 @@ function everyStep(store: RegistryStore, mark: Uint8Array, session: SessionId, a
     findAgentsToOffer: () => store.findAgentsToOffer(mark, page),
     findAgentsOfSession: () => store.findAgentsOfSession(mark, session, page),
     putHost: () => store.putHost(mark, session, { info: bytes("info"), seenAtMs: 0 }),
-    readHosts: () => store.readHosts(mark),
+    readHosts: () => store.readHosts(mark, 0),
+    readHostsSeen: () => store.readHostsSeen(mark, [session.hostId]),
     setDraining: () => store.setDraining(mark, session.hostId, true),
     countOutcome: () =>
       store.countOutcome(mark, session, { hostId: session.hostId, failed: true, atMs: 0, forgetAfterMs: 1 }),
@@ -154,7 +155,7 @@ export function describeQuarantineContract(kind: StoreKind): void {
         else await expect(step(), name).rejects.toBeInstanceOf(StepRefused);
       }
       expect(await it.store.replaceMark(it.second, it.ended)).toBe(true);
-      expect(await it.store.readHosts(it.ended)).toEqual([]);
+      expect((await it.store.readHosts(it.ended, 0)).hosts).toEqual([]);
       // What was reasserted is there, and was not written a second time by `apply`.
       expect(await it.store.apply(it.ended, session, [change(agentId)])).toEqual(["record-changed"]);
     });
@@ -211,7 +212,7 @@ export function describeQuarantineContract(kind: StoreKind): void {
       const other = await it.opened(it.ended);
       const closing = { session: other, generation: undefined, caller: session };
       expect(await it.store.closeSession(it.ended, closing)).toBe("caller-void");
-      expect((await it.store.readHosts(it.ended)).map(({ live }) => live)).toEqual([false]);
+      expect((await it.store.readHosts(it.ended, 0)).hosts.map(({ live }) => live)).toEqual([false]);
     });
 
     test("GA-6: the end of quarantine ends no session", async () => {

@@ -1,14 +1,18 @@
 // What every RegistryStore has to do, named by the rule that it keeps.
 
-import { randomBytes, randomUUID } from "node:crypto";
+import { randomBytes, randomInt, randomUUID } from "node:crypto";
+import { create, toBinary } from "@bufbuild/protobuf";
 import type { CheckpointRef, SessionId } from "@godwit/common/lease";
 import { hostIdOf, signerFromSeed } from "@godwit/lineage";
+import { HostInfoSchema } from "@godwit/proto/godwit/registry/v1/directory";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { KnownHosts } from "../src/directory/known-hosts.ts";
 import { newMark, signMark, statementIn } from "../src/mark/mark.ts";
 import type { Placement } from "../src/store/placement.ts";
 import {
   MAX_HISTORY,
   MAX_HOLDERS,
+  MAX_HOST_CHANGES,
   MarkMismatch,
   type RecordChange,
   type RegistryStore,
@@ -25,6 +29,7 @@ const signer = signerFromSeed(new Uint8Array(32).fill(3));
 const newHostId = () => hostIdOf(signerFromSeed(new Uint8Array(randomBytes(32))).publicKey);
 const newAgentId = () => randomBytes(32).toString("hex");
 const bytes = (text: string) => new TextEncoder().encode(text);
+const info = (name: string) => toBinary(HostInfoSchema, create(HostInfoSchema, { name }));
 const text = (stored: Uint8Array | undefined) => stored && new TextDecoder().decode(stored);
 
 function checkpoint(tick: bigint, major = 0n): CheckpointRef {
@@ -126,15 +131,16 @@ export function describeStoreContract(kind: StoreKind): void {
           () => store.readHistory(wrong, agentId),
           () => store.findAgentsToOffer(wrong, { after: undefined, limit: 1 }),
           () => store.findAgentsOfSession(wrong, session, { after: undefined, limit: 1 }),
-          () => store.putHost(wrong, session, { info: bytes("info"), seenAtMs: 0 }),
-          () => store.readHosts(wrong),
+          () => store.putHost(wrong, session, { info: info("info"), seenAtMs: 0 }),
+          () => store.readHosts(wrong, 0),
+          () => store.readHostsSeen(wrong, [session.hostId]),
           () => store.setDraining(wrong, session.hostId, true),
           () => store.countOutcome(wrong, session, { hostId: session.hostId, failed: true, atMs: 0, forgetAfterMs: 1 }),
         ];
         for (const step of steps) await expect(step()).rejects.toBeInstanceOf(MarkMismatch);
         expect((await store.readSessions(mark, [session]))[0]).toMatchObject({ generation: 0n, closed: false });
         expect(await read(agentId)).toEqual({ record: undefined, holders: [] });
-        expect((await store.readHosts(mark)).map(({ hostId }) => hostId)).not.toContain(session.hostId);
+        expect((await store.readHosts(mark, 0)).hosts.map(({ hostId }) => hostId)).not.toContain(session.hostId);
       });
     });
 
@@ -471,41 +477,50 @@ export function describeStoreContract(kind: StoreKind): void {
     });
 
     describe("hosts", () => {
-      const find = async (hostId: string) => (await store.readHosts(mark)).find((host) => host.hostId === hostId);
+      const find = async (hostId: string) => {
+        const host = (await store.readHosts(mark, 0)).hosts.find((each) => each.hostId === hostId);
+        if (host === undefined) return undefined;
+        const { version: _, ...rest } = host;
+        return rest;
+      };
+      const seenAt = async (hostId: string) => (await store.readHostsSeen(mark, [hostId]))[0];
 
       test("a host is what it last said of itself, live while it has an open session", async () => {
         const session = await opened();
         const { hostId } = session;
-        expect(await store.putHost(mark, session, { info: bytes("one"), seenAtMs: 5 })).toBe("stored");
-        expect(await store.putHost(mark, session, { info: bytes("two"), seenAtMs: 6 })).toBe("stored");
+        expect(await store.putHost(mark, session, { info: info("one"), seenAtMs: 5 })).toBe("stored");
+        expect(await store.putHost(mark, session, { info: info("two"), seenAtMs: 6 })).toBe("stored");
         expect(await find(hostId)).toEqual({
           hostId,
-          info: bytes("two"),
+          info: info("two"),
           draining: false,
           failures: 0,
           lastFailureAtMs: 0,
-          lastSeenAtMs: 6,
           live: true,
         });
+        expect(await seenAt(hostId)).toBe(6);
         await close(session);
         expect((await find(hostId))?.live).toBe(false);
-        expect(await store.putHost(mark, session, { info: bytes("three"), seenAtMs: 7 })).toBe("caller-void");
+        expect(await store.putHost(mark, session, { info: info("three"), seenAtMs: 7 })).toBe("caller-void");
         await opened(hostId);
-        expect(await find(hostId)).toMatchObject({ live: true, info: bytes("two") });
+        expect(await find(hostId)).toMatchObject({ live: true, info: info("two") });
       });
 
       test("a renewal shows that the host was seen", async () => {
         const session = await opened();
-        await store.putHost(mark, session, { info: bytes("one"), seenAtMs: 5 });
+        await store.putHost(mark, session, { info: info("one"), seenAtMs: 5 });
         await store.renewSession(mark, { ...renewal(session, 0n), seenAtMs: 99 });
-        expect((await find(session.hostId))?.lastSeenAtMs).toBe(99);
+        expect(await seenAt(session.hostId)).toBe(99);
+        const other = newHostId();
+        expect(await store.readHostsSeen(mark, [other, session.hostId])).toEqual([0, 99]);
+        expect(await store.readHostsSeen(mark, [])).toEqual([]);
       });
 
       test("draining is set and taken back, and survives what the host says of itself", async () => {
         const session = await opened();
-        await store.putHost(mark, session, { info: bytes("one"), seenAtMs: 5 });
+        await store.putHost(mark, session, { info: info("one"), seenAtMs: 5 });
         expect(await store.setDraining(mark, session.hostId, true)).toBe("set");
-        await store.putHost(mark, session, { info: bytes("two"), seenAtMs: 5 });
+        await store.putHost(mark, session, { info: info("two"), seenAtMs: 5 });
         expect((await find(session.hostId))?.draining).toBe(true);
         expect(await store.setDraining(mark, session.hostId, false)).toBe("set");
         expect((await find(session.hostId))?.draining).toBe(false);
@@ -515,7 +530,7 @@ export function describeStoreContract(kind: StoreKind): void {
       test("GH-7: failures are counted in a row, and one that comes late begins a new row", async () => {
         const [session, reporter] = [await opened(), await opened()];
         const { hostId } = session;
-        await store.putHost(mark, session, { info: bytes("one"), seenAtMs: 5 });
+        await store.putHost(mark, session, { info: info("one"), seenAtMs: 5 });
         const count = (failed: boolean, atMs: number) =>
           store.countOutcome(mark, reporter, { hostId, failed, atMs, forgetAfterMs: 1_000 });
         expect(await count(true, 10_000)).toEqual({ kind: "counted", failures: 1 });
@@ -533,6 +548,103 @@ export function describeStoreContract(kind: StoreKind): void {
         expect(await store.countOutcome(mark, reporter, report)).toEqual({ kind: "unknown-host" });
         await close(reporter);
         expect(await store.countOutcome(mark, reporter, report)).toEqual({ kind: "caller-void" });
+      });
+    });
+
+    describe("what changed among the hosts", () => {
+      const changesAfter = async (version: number) => {
+        const { hosts, latest } = await store.readHosts(mark, version);
+        if (hosts.length > 0) expect(hosts.at(-1)?.version).toBe(latest);
+        return { hosts: hosts.map(({ hostId, live }) => ({ hostId, live })), latest };
+      };
+
+      test("is each host once, in the order of its last change", async () => {
+        const { latest: begin } = await store.readHosts(mark, Number.MAX_SAFE_INTEGER);
+        const [a, b] = [await opened(), await opened()];
+        expect(await changesAfter(begin)).toEqual({ hosts: [], latest: begin }); // nobody knows them yet
+        for (const session of [a, b, a]) await store.putHost(mark, session, { info: info("info"), seenAtMs: 1 });
+        const { hosts, latest } = await changesAfter(begin);
+        expect(hosts).toEqual([
+          { hostId: b.hostId, live: true },
+          { hostId: a.hostId, live: true },
+        ]);
+        expect(await changesAfter(latest)).toEqual({ hosts: [], latest });
+      });
+
+      test("a session that opens or is closed, draining and outcomes are changes; a renewal is none", async () => {
+        const session = await opened();
+        const { hostId } = session;
+        await store.putHost(mark, session, { info: info("info"), seenAtMs: 1 });
+        const report = { hostId, failed: true, atMs: 1, forgetAfterMs: 1 };
+        let version = (await store.readHosts(mark, Number.MAX_SAFE_INTEGER)).latest;
+        const changed = async (work: () => Promise<unknown>, expected: readonly object[]) => {
+          await work();
+          const { hosts, latest } = await changesAfter(version);
+          expect(hosts).toEqual(expected);
+          version = latest;
+        };
+        await changed(() => store.renewSession(mark, renewal(session, 0n)), []);
+        await changed(() => store.setDraining(mark, hostId, true), [{ hostId, live: true }]);
+        await changed(() => store.countOutcome(mark, session, report), [{ hostId, live: true }]);
+        await changed(() => store.countOutcome(mark, session, { ...report, failed: false }), [{ hostId, live: true }]);
+        const second = { hostId, bootId: randomUUID() };
+        await changed(() => store.openSession(mark, stored(second), 1), [{ hostId, live: true }]);
+        await changed(() => close(session), [{ hostId, live: true }]); // the other one lives
+        await changed(() => close(second), [{ hostId, live: false }]);
+        await changed(() => close(second), []);
+      });
+
+      test("comes in pages, of which the last one ends with the newest version", async () => {
+        const session = await opened();
+        const { latest: begin } = await store.readHosts(mark, Number.MAX_SAFE_INTEGER);
+        const sessions = await Promise.all(Array.from({ length: MAX_HOST_CHANGES + 3 }, () => opened()));
+        await Promise.all(sessions.map((each) => store.putHost(mark, each, { info: info("i"), seenAtMs: 1 })));
+        const first = await store.readHosts(mark, begin);
+        expect(first.hosts).toHaveLength(MAX_HOST_CHANGES);
+        await store.putHost(mark, session, { info: info("i"), seenAtMs: 1 });
+        const second = await store.readHosts(mark, first.hosts.at(-1)?.version ?? 0);
+        expect(second.hosts).toHaveLength(4);
+        expect(second.hosts.at(-1)?.version).toBe(second.latest);
+        const ids = [...first.hosts, ...second.hosts].map(({ hostId }) => hostId);
+        expect(new Set(ids)).toEqual(new Set([...sessions, session].map(({ hostId }) => hostId)));
+      });
+
+      test("GH-7: what a replica knows after any changes is what is there", { timeout: 60_000 }, async () => {
+        const known = new KnownHosts(store, mark);
+        const sessions: SessionId[] = [];
+        const pick = () => sessions[randomInt(sessions.length)] as SessionId;
+        const put = async (session: SessionId) => {
+          const said = create(HostInfoSchema, { hostId: session.hostId, pricePerSecond: BigInt(randomInt(4)) });
+          await store.putHost(mark, session, { info: toBinary(HostInfoSchema, said), seenAtMs: 1 });
+        };
+        const steps: readonly (() => Promise<unknown>)[] = [
+          async () => sessions.push(await opened()),
+          async () => sessions.push(await opened(pick().hostId)),
+          () => put(pick()),
+          () => put(pick()),
+          () => close(pick()),
+          () => store.setDraining(mark, pick().hostId, randomInt(2) === 0),
+          () =>
+            store.countOutcome(mark, pick(), {
+              hostId: pick().hostId,
+              failed: randomInt(2) === 0,
+              atMs: 1,
+              forgetAfterMs: 9,
+            }),
+        ];
+        sessions.push(await opened());
+        await Promise.all(sessions.map(put));
+        for (let round = 0; round < 12; round++) {
+          const some = Array.from({ length: 1 + randomInt(20) }, () => steps[randomInt(steps.length)]);
+          // Questions come while there are changes.
+          await Promise.all(some.flatMap((step) => [step?.(), known.refresh()]));
+          await known.refresh();
+          const fresh = new KnownHosts(store, mark);
+          await fresh.refresh();
+          expect(known.byId).toEqual(fresh.byId);
+          expect(known.byPrice).toEqual(fresh.byPrice);
+          expect(new Set(known.byPrice)).toEqual(new Set(known.byId));
+        }
       });
     });
 

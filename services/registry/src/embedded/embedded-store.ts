@@ -20,8 +20,10 @@ import {
   type CloseOutcome,
   type Closing,
   type CountedOutcome,
+  type HostChanges,
   MAX_HISTORY,
   MAX_HOLDERS,
+  MAX_HOST_CHANGES,
   MarkMismatch,
   type MarkReading,
   type OutcomeReport,
@@ -34,7 +36,6 @@ import {
   type RenewOutcome,
   StepRefused,
   type StoredHolder,
-  type StoredHost,
   type StoredSession,
 } from "../store/registry-store.ts";
 import { fileMarks, leaveNote, takeNote } from "./clean-close.ts";
@@ -58,8 +59,8 @@ interface HostRow {
   readonly draining: number;
   readonly failures: number;
   readonly failed_at_ms: number;
-  readonly seen_at_ms: number;
   readonly live: number;
+  readonly version: number;
 }
 
 interface HolderRow {
@@ -67,6 +68,9 @@ interface HolderRow {
   readonly boot: string;
   readonly checkpoint: string;
 }
+
+/** Of the directory. Hosts are never deleted, so none is given twice. */
+const NEXT_VERSION = "(SELECT coalesce(max(version), 0) + 1 FROM hosts)";
 
 export interface EmbeddedStoreParts {
   readonly entropy: Entropy;
@@ -173,6 +177,7 @@ export class EmbeddedStore implements RegistryStore {
     return await this.#write(mark, "openSession", () => {
       if (!this.#putSession("INSERT OR IGNORE", session)) return "exists";
       this.#see(session.hostId, seenAtMs);
+      this.#touch(session.hostId);
       return "opened";
     });
   }
@@ -204,6 +209,7 @@ export class EmbeddedStore implements RegistryStore {
       this.#db
         .prepare("UPDATE agents SET offer = 2 WHERE owner_host = ? AND owner_boot = ? AND offer = 1")
         .run(id.hostId, id.bootId);
+      this.#touch(id.hostId);
       return "closed";
     });
   }
@@ -225,6 +231,7 @@ export class EmbeddedStore implements RegistryStore {
       };
       this.#putSession("INSERT OR REPLACE", session);
       this.#see(hostId, reassertion.seenAtMs);
+      this.#touch(hostId);
       return { kind: "reasserted", session };
     });
   }
@@ -363,37 +370,50 @@ export class EmbeddedStore implements RegistryStore {
       if (!this.#isOpen(now, caller)) return "caller-void";
       this.#db
         .prepare(
-          `INSERT INTO hosts VALUES (?, ?, 0, 0, 0, ?)
-           ON CONFLICT DO UPDATE SET info = excluded.info, seen_at_ms = excluded.seen_at_ms`,
+          `INSERT INTO hosts VALUES (?, ?, 0, 0, 0, ?, ${NEXT_VERSION})
+           ON CONFLICT DO UPDATE SET info = excluded.info, seen_at_ms = excluded.seen_at_ms, version = excluded.version`,
         )
         .run(caller.hostId, info, seenAtMs);
       return "stored";
     });
   }
 
-  async readHosts(mark: Uint8Array): Promise<readonly StoredHost[]> {
+  async readHosts(mark: Uint8Array, afterVersion: number): Promise<HostChanges> {
     return this.#read(mark, "readHosts", (now) => {
       const rows = this.#db
         .prepare(
           `SELECT *, EXISTS (SELECT 1 FROM sessions s WHERE s.incarnation = ? AND s.host = hosts.host AND s.closed = 0) AS live
-           FROM hosts ORDER BY host`,
+           FROM hosts WHERE version > ? ORDER BY version LIMIT ?`,
         )
-        .all(now) as unknown as readonly HostRow[];
-      return rows.map((row) => ({
+        .all(now, afterVersion, MAX_HOST_CHANGES) as unknown as readonly HostRow[];
+      const hosts = rows.map((row) => ({
         hostId: row.host,
         info: row.info,
         draining: row.draining === 1,
         failures: row.failures,
         lastFailureAtMs: row.failed_at_ms,
-        lastSeenAtMs: row.seen_at_ms,
         live: row.live === 1,
+        version: row.version,
       }));
+      const { latest } = this.#db.prepare("SELECT coalesce(max(version), 0) AS latest FROM hosts").get() as {
+        latest: number;
+      };
+      return { hosts, latest };
     });
+  }
+
+  async readHostsSeen(mark: Uint8Array, hostIds: readonly string[]): Promise<readonly number[]> {
+    return this.#read(mark, "readHostsSeen", () =>
+      hostIds.map((hostId) => {
+        const row = this.#db.prepare("SELECT seen_at_ms FROM hosts WHERE host = ?").get(hostId);
+        return (row as { readonly seen_at_ms: number } | undefined)?.seen_at_ms ?? 0;
+      }),
+    );
   }
 
   async setDraining(mark: Uint8Array, hostId: string, draining: boolean): Promise<"set" | "unknown-host"> {
     return await this.#write(mark, "setDraining", () => {
-      const update = this.#db.prepare("UPDATE hosts SET draining = ? WHERE host = ?");
+      const update = this.#db.prepare(`UPDATE hosts SET draining = ?, version = ${NEXT_VERSION} WHERE host = ?`);
       return update.run(draining ? 1 : 0, hostId).changes === 1 ? "set" : "unknown-host";
     });
   }
@@ -410,7 +430,7 @@ export class EmbeddedStore implements RegistryStore {
       const { failures: before, failed_at_ms: lastAtMs } = row as { failures: number; failed_at_ms: number };
       const failures = failed ? (atMs - lastAtMs >= forgetAfterMs ? 0 : before) + 1 : 0;
       this.#db
-        .prepare("UPDATE hosts SET failures = ?, failed_at_ms = ? WHERE host = ?")
+        .prepare(`UPDATE hosts SET failures = ?, failed_at_ms = ?, version = ${NEXT_VERSION} WHERE host = ?`)
         .run(failures, failed ? atMs : lastAtMs, hostId);
       return { kind: "counted", failures };
     });
@@ -479,6 +499,11 @@ export class EmbeddedStore implements RegistryStore {
 
   #see(hostId: string, atMs: number): void {
     this.#db.prepare("UPDATE hosts SET seen_at_ms = ? WHERE host = ?").run(atMs, hostId);
+  }
+
+  /** Says in the directory that a host changed, if it is in it. */
+  #touch(hostId: string): void {
+    this.#db.prepare(`UPDATE hosts SET version = ${NEXT_VERSION} WHERE host = ?`).run(hostId);
   }
 
   #applyAll(now: string, caller: SessionId | undefined, changes: readonly RecordChange[]): readonly ApplyOutcome[] {

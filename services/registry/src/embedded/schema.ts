@@ -1,6 +1,6 @@
 // Tables of the embedded store. `user_version` is the number of the newest schema that a file has been brought to.
 
-export const SCHEMA_VERSION = 2;
+export const SCHEMA_VERSION = 3;
 
 /** What brings a file from one version to the next, the first one from none. */
 export const UPGRADES: readonly string[] = [
@@ -45,5 +45,11 @@ CREATE TABLE closings (only INTEGER PRIMARY KEY CHECK (only = 1), nonce TEXT NOT
 -- Open is what the mark's incarnation knows and is not closed.
 DROP INDEX open_sessions;
 CREATE INDEX open_sessions ON sessions (incarnation, host, boot) WHERE closed = 0;
+`,
+  `
+-- The version of the directory at which a host changed last; those that are there get one each.
+ALTER TABLE hosts ADD COLUMN version INTEGER NOT NULL DEFAULT 0;
+UPDATE hosts SET version = (SELECT count(*) FROM hosts h WHERE h.host <= hosts.host);
+CREATE UNIQUE INDEX hosts_by_version ON hosts (version);
 `,
 ];

@@ -19,8 +19,10 @@ import {
   type CloseOutcome,
   type Closing,
   type CountedOutcome,
+  type HostChanges,
   MAX_HISTORY,
   MAX_HOLDERS,
+  MAX_HOST_CHANGES,
   MarkMismatch,
   type MarkReading,
   type OutcomeReport,
@@ -43,13 +45,17 @@ interface StoredAgentRecord {
   readonly history: Map<bigint, Uint8Array>;
 }
 
+interface MemoryHost extends Omit<StoredHost, "live"> {
+  readonly lastSeenAtMs: number;
+}
+
 interface Content {
   mark: Uint8Array | undefined;
   readonly sessions: Map<string, StoredSession>;
   readonly agents: Map<string, StoredAgentRecord>;
   /** By agent, then by session. */
   readonly holders: Map<string, Map<string, StoredHolder>>;
-  readonly hosts: Map<string, Omit<StoredHost, "live">>;
+  readonly hosts: Map<string, MemoryHost>;
 }
 
 /** What a checker sees of it. Called after the step, before its caller is answered. */
@@ -131,6 +137,7 @@ export class MemoryStore implements RegistryStore {
     if (this.#content.sessions.has(keyOf(session))) return "exists";
     this.#content.sessions.set(keyOf(session), session);
     this.#see(session.hostId, seenAtMs);
+    this.#change(session.hostId, {});
     return "opened";
   }
 
@@ -155,6 +162,7 @@ export class MemoryStore implements RegistryStore {
     if (session.closed) return "closed-before";
     if (generation !== undefined && session.generation !== generation) return "moved";
     this.#content.sessions.set(keyOf(id), { ...session, closed: true });
+    this.#change(id.hostId, {});
     this.#witness.closed?.(id);
     return "closed";
   }
@@ -176,6 +184,7 @@ export class MemoryStore implements RegistryStore {
     };
     this.#content.sessions.set(keyOf(session), session);
     this.#see(hostId, seenAtMs);
+    this.#change(hostId, {});
     return { kind: "reasserted", session };
   }
 
@@ -282,25 +291,36 @@ export class MemoryStore implements RegistryStore {
     if (!this.#isOpen(caller)) return "caller-void";
     const { hostId } = caller;
     const before = this.#content.hosts.get(hostId) ?? { hostId, draining: false, failures: 0, lastFailureAtMs: 0 };
-    this.#content.hosts.set(hostId, { ...before, info: info.slice(), lastSeenAtMs: seenAtMs });
+    const version = this.#latest() + 1;
+    this.#content.hosts.set(hostId, { ...before, info: info.slice(), lastSeenAtMs: seenAtMs, version });
     return "stored";
   }
 
-  async readHosts(mark: Uint8Array): Promise<readonly StoredHost[]> {
+  async readHosts(mark: Uint8Array, afterVersion: number): Promise<HostChanges> {
     this.#compare(mark, "readHosts");
     const live = new Set(
       [...this.#content.sessions.values()].filter((session) => this.#counts(session)).map(({ hostId }) => hostId),
     );
-    return [...this.#content.hosts.values()]
-      .sort((a, b) => compareText(a.hostId, b.hostId))
-      .map((host) => ({ ...host, live: live.has(host.hostId) }));
+    const hosts = [...this.#content.hosts.values()]
+      .filter(({ version }) => version > afterVersion)
+      .sort((a, b) => a.version - b.version)
+      .slice(0, MAX_HOST_CHANGES)
+      .map(({ hostId, version, info, draining, failures, lastFailureAtMs }) => {
+        return { hostId, version, info, draining, failures, lastFailureAtMs, live: live.has(hostId) };
+      });
+    return { hosts, latest: this.#latest() };
+  }
+
+  async readHostsSeen(mark: Uint8Array, hostIds: readonly string[]): Promise<readonly number[]> {
+    this.#compare(mark, "readHostsSeen");
+    return hostIds.map((hostId) => this.#content.hosts.get(hostId)?.lastSeenAtMs ?? 0);
   }
 
   async setDraining(mark: Uint8Array, hostId: string, draining: boolean) {
     this.#compare(mark, "setDraining");
     const host = this.#content.hosts.get(hostId);
     if (host === undefined) return "unknown-host";
-    this.#content.hosts.set(hostId, { ...host, draining });
+    this.#change(hostId, { draining });
     return "set";
   }
 
@@ -315,7 +335,7 @@ export class MemoryStore implements RegistryStore {
     if (host === undefined) return { kind: "unknown-host" };
     const before = atMs - host.lastFailureAtMs >= forgetAfterMs ? 0 : host.failures;
     const failures = failed ? before + 1 : 0;
-    this.#content.hosts.set(hostId, { ...host, failures, lastFailureAtMs: failed ? atMs : host.lastFailureAtMs });
+    this.#change(hostId, { failures, lastFailureAtMs: failed ? atMs : host.lastFailureAtMs });
     return { kind: "counted", failures };
   }
 
@@ -338,6 +358,18 @@ export class MemoryStore implements RegistryStore {
   #see(hostId: string, atMs: number): void {
     const host = this.#content.hosts.get(hostId);
     if (host !== undefined) this.#content.hosts.set(hostId, { ...host, lastSeenAtMs: atMs });
+  }
+
+  /** The host, if there is one, has changed. */
+  #change(hostId: string, changes: Partial<MemoryHost>): void {
+    const host = this.#content.hosts.get(hostId);
+    if (host === undefined) return;
+    this.#content.hosts.set(hostId, { ...host, ...changes, version: this.#latest() + 1 });
+  }
+
+  /** Of the directory. */
+  #latest(): number {
+    return Math.max(0, ...[...this.#content.hosts.values()].map(({ version }) => version));
   }
 
   #applyAll(

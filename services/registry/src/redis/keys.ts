@@ -6,6 +6,8 @@ import type { Placement } from "../store/placement.ts";
 export const keys = {
   mark: "godwit:mark",
   openSessions: "godwit:sessions:open",
+  /** The same sessions, in order: those of one host are found without a look at all. */
+  openSessionsByHost: "godwit:sessions:open:by-host",
   session: (session: SessionId) => `godwit:session:${sessionField(session)}`,
   agent: (agentId: string) => `godwit:agent:${agentId}`,
   history: (agentId: string) => `godwit:history:${agentId}`,
@@ -19,6 +21,10 @@ export const keys = {
   hostsSeen: "godwit:hosts:seen",
   hostsDraining: "godwit:hosts:draining",
   hostsFailures: "godwit:hosts:failures",
+  /** Counts up at every change of the directory. */
+  hostsVersion: "godwit:hosts:version",
+  /** At which version each host changed last. */
+  hostsChanged: "godwit:hosts:changed",
 } as const;
 
 /** Neither a peer id nor a boot id has a slash. */

@@ -16,8 +16,10 @@ import {
   type CloseOutcome,
   type Closing,
   type CountedOutcome,
+  type HostChanges,
   MAX_HISTORY,
   MAX_HOLDERS,
+  MAX_HOST_CHANGES,
   MarkMismatch,
   type MarkReading,
   type OutcomeReport,
@@ -34,10 +36,13 @@ import {
 } from "../store/registry-store.ts";
 import { RedisConnection, type RedisConnectionParts, type RedisConnectionRules } from "./connection.ts";
 import { keys, listings, readSessionField, sessionField } from "./keys.ts";
-import { asBuffer, readReply, type ScriptName, scriptCall, scriptsOf } from "./scripts.ts";
+import { asBuffer, bufferScriptsOf, readReply, type ScriptName, scriptCall, scriptsOf } from "./scripts.ts";
 
 /** Redis serves nobody else meanwhile: a few milliseconds. */
 const CHANGES_IN_A_STEP = 256;
+
+/** What a script needs to open or close a session and to say so in the directory, at the end of its keys. */
+const DIRECTORY = [keys.openSessionsByHost, keys.hosts, keys.hostsVersion, keys.hostsChanged] as const;
 
 const SESSION_FIELDS = ["incarnation", "generation", "duration", "grace", "renew", "closed", "secret"] as const;
 
@@ -76,7 +81,8 @@ export class RedisStore implements RegistryStore {
       if (liveIdentity !== storeIdentity) throw new MarkMismatch();
     };
     const forget = beginsIncarnation(before, after) ? "forget" : "";
-    const call = scriptCall([keys.mark, keys.openSessions], [before ?? "", after, forget]);
+    const names = [keys.mark, keys.openSessions, keys.openSessionsByHost];
+    const call = scriptCall(names, [before ?? "", after, forget]);
     try {
       const reply = await this.#connection.run(sameStore, (redis) =>
         scriptsOf<Promise<unknown>>(redis).replaceMark(...call),
@@ -91,7 +97,7 @@ export class RedisStore implements RegistryStore {
   async openSession(mark: Uint8Array, session: StoredSession, seenAtMs: number): Promise<"opened" | "exists"> {
     const { hostId, bootId, incarnation, rules, secretDigest } = session;
     const [outcome] = await this.#script(mark, "openSession", {
-      keys: [keys.mark, keys.session(session), keys.openSessions, keys.hostsSeen],
+      keys: [keys.mark, keys.session(session), keys.openSessions, keys.hostsSeen, ...DIRECTORY],
       args: [
         mark,
         hostId,
@@ -122,12 +128,20 @@ export class RedisStore implements RegistryStore {
 
   async closeSession(mark: Uint8Array, { session, generation, caller }: Closing): Promise<CloseOutcome> {
     const [outcome] = await this.#script(mark, "closeSession", {
-      keys: [keys.mark, keys.session(session), keys.openSessions, keys.offerWhenClosed(session), keys.offerNow],
+      keys: [
+        keys.mark,
+        keys.session(session),
+        keys.openSessions,
+        keys.offerWhenClosed(session),
+        keys.offerNow,
+        ...DIRECTORY,
+      ],
       args: [
         mark,
         sessionField(session),
         generation?.toString() ?? "",
         caller === undefined ? "" : sessionField(caller),
+        session.hostId,
       ],
     });
     return named(outcome, {
@@ -143,7 +157,7 @@ export class RedisStore implements RegistryStore {
     const { hostId, bootId, incarnation, generation, rules, secretDigest, seenAtMs } = reassertion;
     const { durationMs, graceMs, renewEveryMs } = rules;
     const [outcome, now = "", duration, grace, renew] = await this.#script(mark, "reassertSession", {
-      keys: [keys.mark, keys.session(reassertion), keys.openSessions, keys.hostsSeen],
+      keys: [keys.mark, keys.session(reassertion), keys.openSessions, keys.hostsSeen, ...DIRECTORY],
       args: [
         mark,
         hostId,
@@ -306,43 +320,45 @@ export class RedisStore implements RegistryStore {
     { info, seenAtMs }: { readonly info: Uint8Array; readonly seenAtMs: number },
   ): Promise<"stored" | "caller-void"> {
     const [outcome] = await this.#script(mark, "putHost", {
-      keys: [keys.mark, keys.openSessions, keys.hosts, keys.hostsSeen],
+      keys: [keys.mark, keys.openSessions, keys.hosts, keys.hostsSeen, keys.hostsVersion, keys.hostsChanged],
       args: [mark, caller.hostId, info, seenAtMs, sessionField(caller)],
     });
     return named(outcome, { STORED: "stored", CALLER_VOID: "caller-void" });
   }
 
-  async readHosts(mark: Uint8Array): Promise<readonly StoredHost[]> {
-    const [stored, infos, draining, failures, seen, open] = await this.#pipeline(mark, "readHosts", (pipeline) => {
+  async readHosts(mark: Uint8Array, afterVersion: number): Promise<HostChanges> {
+    const names = [
+      keys.mark,
+      keys.hostsVersion,
+      keys.hostsChanged,
+      keys.hosts,
+      keys.hostsDraining,
+      keys.hostsFailures,
+      keys.openSessionsByHost,
+    ];
+    const call = scriptCall(names, [mark, afterVersion, MAX_HOST_CHANGES]);
+    const reply = await this.#connection.run(admission("readHosts", mark), (redis) =>
+      bufferScriptsOf(redis).readHostChangesBuffer(...call),
+    );
+    const [outcome, latest, ...parts] = reply;
+    if (outcome?.toString() === "MARK") throw new MarkMismatch();
+    const hosts: StoredHost[] = [];
+    for (let at = 0; at + HOST_PARTS <= parts.length; at += HOST_PARTS) hosts.push(hostOf(parts, at));
+    return { hosts, latest: Number(latest) };
+  }
+
+  async readHostsSeen(mark: Uint8Array, hostIds: readonly string[]): Promise<readonly number[]> {
+    const [stored, seen] = await this.#pipeline(mark, "readHostsSeen", (pipeline) => {
       pipeline.getBuffer(keys.mark);
-      pipeline.hgetallBuffer(keys.hosts);
-      pipeline.smembers(keys.hostsDraining);
-      pipeline.hgetall(keys.hostsFailures);
-      pipeline.hgetall(keys.hostsSeen);
-      pipeline.hkeys(keys.openSessions);
+      if (hostIds.length > 0) pipeline.hmget(keys.hostsSeen, ...hostIds);
     });
     compare(stored, mark);
-    const drainingHosts = new Set(draining as readonly string[]);
-    const live = new Set((open as readonly string[]).map((field) => readSessionField(field).hostId));
-    return Object.entries(infos as Record<string, Buffer>)
-      .map(([hostId, info]) => {
-        const [count = "0", atMs = "0"] = ((failures as Record<string, string>)[hostId] ?? "").split(" ");
-        return {
-          hostId,
-          info: new Uint8Array(info),
-          draining: drainingHosts.has(hostId),
-          failures: Number(count),
-          lastFailureAtMs: Number(atMs),
-          lastSeenAtMs: Number((seen as Record<string, string>)[hostId] ?? 0),
-          live: live.has(hostId),
-        };
-      })
-      .toSorted((a, b) => (a.hostId < b.hostId ? -1 : 1));
+    return ((seen ?? []) as readonly (string | null)[]).map((atMs) => Number(atMs ?? 0));
   }
 
   async setDraining(mark: Uint8Array, hostId: string, draining: boolean): Promise<"set" | "unknown-host"> {
     const [outcome] = await this.#script(mark, "setDraining", {
-      keys: [keys.mark, keys.hosts, keys.hostsDraining],
+      keys: [keys.mark, keys.hosts, keys.hostsDraining, keys.hostsVersion, keys.hostsChanged],
       args: [mark, hostId, draining ? "draining" : ""],
     });
     return named(outcome, { SET: "set", UNKNOWN_HOST: "unknown-host" });
@@ -354,7 +370,7 @@ export class RedisStore implements RegistryStore {
     { hostId, failed, atMs, forgetAfterMs }: OutcomeReport,
   ): Promise<CountedOutcome> {
     const [outcome, failures] = await this.#script(mark, "countOutcome", {
-      keys: [keys.mark, keys.openSessions, keys.hosts, keys.hostsFailures],
+      keys: [keys.mark, keys.openSessions, keys.hosts, keys.hostsFailures, keys.hostsVersion, keys.hostsChanged],
       args: [mark, hostId, failed ? "failed" : "", atMs, forgetAfterMs, sessionField(caller)],
     });
     if (outcome === "COUNTED") return { kind: "counted", failures: Number(failures) };
@@ -487,6 +503,23 @@ function holdersOf(reply: unknown): readonly StoredHolder[] {
     holders.push({ session: readSessionField(field), checkpoint: readCheckpointKey(checkpoint) });
   }
   return holders;
+}
+
+const HOST_PARTS = 6;
+
+/** As read-hosts.lua gives them. */
+function hostOf(parts: readonly Buffer[], at: number): StoredHost {
+  const [hostId, version, info, draining, failures, live] = parts.slice(at, at + HOST_PARTS);
+  const [count = "0", atMs = "0"] = String(failures).split(" ");
+  return {
+    hostId: String(hostId),
+    version: Number(version),
+    info: new Uint8Array(info ?? []),
+    draining: String(draining) === "1",
+    failures: Number(count),
+    lastFailureAtMs: Number(atMs),
+    live: String(live) === "1",
+  };
 }
 
 function bytesOf(reply: Buffer | null | undefined): Uint8Array | undefined {

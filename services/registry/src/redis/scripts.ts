@@ -15,6 +15,7 @@ const SCRIPTS = {
   putHost: "put-host",
   setDraining: "set-draining",
   countOutcome: "count-outcome",
+  readHostChanges: "read-hosts",
 } as const;
 
 export type ScriptName = keyof typeof SCRIPTS;
@@ -33,6 +34,13 @@ export function defineScripts(redis: Redis): void {
 /** Typed access to what `defineScripts` added. */
 export function scriptsOf<Result>(client: object): Scripts<Result> {
   return client as unknown as Scripts<Result>;
+}
+
+/** Those whose replies are bytes. */
+export function bufferScriptsOf(client: object): {
+  readonly readHostChangesBuffer: (...parts: Argument[]) => Promise<readonly Buffer[]>;
+} {
+  return client as unknown as ReturnType<typeof bufferScriptsOf>;
 }
 
 export function scriptCall(keys: readonly string[], args: readonly Argument[]): Argument[] {

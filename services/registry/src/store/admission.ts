@@ -36,6 +36,7 @@ const STEPS: Readonly<Record<StoreStep, When>> = {
   findAgentsOfSession: "out-of-quarantine",
   putHost: "out-of-quarantine",
   readHosts: "out-of-quarantine",
+  readHostsSeen: "out-of-quarantine",
   setDraining: "out-of-quarantine",
   countOutcome: "out-of-quarantine",
 };

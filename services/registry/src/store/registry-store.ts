@@ -136,8 +136,17 @@ export interface StoredHost {
   /** In a row, as counted; whether they are forgotten by now is the directory's business. */
   readonly failures: number;
   readonly lastFailureAtMs: number;
-  readonly lastSeenAtMs: number;
   readonly live: boolean;
+  /** Of the directory, when the host changed last; no two hosts have the same one. */
+  readonly version: number;
+}
+
+/** What changed in the directory: a host registered, drained, had an outcome counted, or a session opened, brought back or closed. */
+export interface HostChanges {
+  /** In order of their versions, at most MAX_HOST_CHANGES. The last one's is `latest` when there are no more. */
+  readonly hosts: readonly StoredHost[];
+  /** The newest version there is; below the one that was named, when the store forgot. */
+  readonly latest: number;
 }
 
 export interface OutcomeReport {
@@ -225,7 +234,10 @@ export interface DirectoryStore {
     caller: SessionId,
     host: { readonly info: Uint8Array; readonly seenAtMs: number },
   ): Promise<"stored" | "caller-void">;
-  readHosts(mark: Uint8Array): Promise<readonly StoredHost[]>;
+  /** Hosts that changed after this version; 0: from the first. A renewal is no change. */
+  readHosts(mark: Uint8Array, afterVersion: number): Promise<HostChanges>;
+  /** When each was last seen: wall clock, ms; 0 for one that is not known. */
+  readHostsSeen(mark: Uint8Array, hostIds: readonly string[]): Promise<readonly number[]>;
   setDraining(mark: Uint8Array, hostId: string, draining: boolean): Promise<"set" | "unknown-host">;
   countOutcome(mark: Uint8Array, caller: SessionId, report: OutcomeReport): Promise<CountedOutcome>;
 }
@@ -244,3 +256,6 @@ export interface RegistryStore extends MarkStore, SessionStore, AuthorityStore, 
 /** Protocol §11. */
 export const MAX_HISTORY = 256;
 export const MAX_HOLDERS = 8;
+
+/** Of one `readHosts`: a script that gathers them keeps Redis from others for a few milliseconds. */
+export const MAX_HOST_CHANGES = 512;
