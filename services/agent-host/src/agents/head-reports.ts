@@ -80,9 +80,8 @@ export class HeadReports {
       if (answer === undefined || answer.kind === "unknown" || again) {
         if (!this.#waiting.has(agentId)) this.#waiting.set(agentId, checkpoint);
         done = false;
-      } else {
-        this.#parts.onAnswer(agentId, ownTerm(checkpoint), answer);
       }
+      if (answer !== undefined && answer.kind !== "unknown") this.#parts.onAnswer(agentId, ownTerm(checkpoint), answer);
     });
     return done;
   }

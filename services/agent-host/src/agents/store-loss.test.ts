@@ -130,6 +130,7 @@ describe("an agent that is brought back", patient, () => {
       tenancy.reported({ era: 0n, major: 0n }, { kind: "refused", code, record: undefined });
       expect(tenancy.mayTick()).toEqual(may);
     }
+    expect(place.session.suspicions).toBe(1); // of another incarnation the session hears at once
     tenancy.reported({ era: 0n, major: 0n }, { kind: "refused", code: "NOT_OWNER", record: undefined });
     expect(tenancy.tenure.kind).toBe("RECOVERY_REQUIRED");
   });

@@ -61,7 +61,7 @@ export type AgentSandbox = Pick<Sandbox, "compile" | "start">;
 /** What agents need of the host's session: a port, like the sandbox. */
 export type HostSession = Pick<
   SessionKeeper,
-  "current" | "lease" | "generation" | "trouble" | "quarantine" | "reading" | "on" | "closeEarlier"
+  "current" | "lease" | "generation" | "trouble" | "quarantine" | "reading" | "on" | "suspect" | "closeEarlier"
 >;
 
 export interface SupervisorParts {

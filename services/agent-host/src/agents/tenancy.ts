@@ -23,6 +23,7 @@ import {
   mayReassert,
   mayTake,
   mayTick,
+  type RefusalCode,
   type RetiredReason,
   type SignedBytes,
   sameSession,
@@ -195,7 +196,7 @@ export class Tenancy {
     const [answer] = await authority.reportHeads(session, [
       { commandId: this.#parts.entropy.uuid(), agentId, era, major, ref: base, head: checkpoint.signed },
     ]);
-    if (answer?.kind === "refused" && !isOfTheStore(answer.code)) this.doubt("lost-grant");
+    if (answer?.kind === "refused" && !this.#isOfTheStore(answer.code)) this.doubt("lost-grant");
     if (answer?.kind !== "applied") return false;
     if (this.#tenure.kind !== "ACTIVE_OWNER") return false; // the session ended meanwhile
     if (answer.record.incarnation !== this.#tenure.grant.incarnation) return false;
@@ -213,7 +214,7 @@ export class Tenancy {
     if (answer.kind === "applied") this.#learn(answer.record);
     if (answer.kind !== "refused" || this.#tenure.kind !== "ACTIVE_OWNER" || !sameTerm(term, this.#tenure.grant))
       return;
-    if (isOfTheStore(answer.code)) return; // the session's business, and the lease's (GA-1)
+    if (this.#isOfTheStore(answer.code)) return; // the session's business, and the lease's (GA-1)
     // A handoff that was begun, and reverted since, has named a newer head than a report that was on its way.
     if (answer.code === "STALE_CHECKPOINT" && this.#isPresent(answer.record)) return;
     this.#parts.logger.error({ agentId: this.#parts.agentId, code: answer.code }, "head refused");
@@ -604,10 +605,19 @@ export class Tenancy {
   }
 
   #notDone(answer: Exclude<Answer, { kind: "applied" }>): Progress {
-    if (answer.kind === "refused") return { kind: "waiting", why: answer.code };
+    if (answer.kind === "refused") {
+      this.#isOfTheStore(answer.code);
+      return { kind: "waiting", why: answer.code };
+    }
     const { agentId, logger } = this.#parts;
     logger.info({ agentId, ...causeFields(answer.cause) }, "outcome unknown, asking again");
     return { kind: "waiting", why: "unknown" };
+  }
+
+  /** Whether a refusal speaks of the store; the session hears of another incarnation at once. */
+  #isOfTheStore(code: RefusalCode): boolean {
+    if (code === "STALE_INCARNATION") this.#parts.keeper.suspect();
+    return isOfTheStore(code);
   }
 
   #commandIdOf(phase: "acquiring"): string {

@@ -154,6 +154,16 @@ describe("a store that forgets", () => {
     expect(place.keeper.trouble).toBeUndefined();
   });
 
+  test("GA-7: a host that hears of another incarnation with something else asks at once", async () => {
+    const place = await Place.open();
+    place.registry.forget(second, 100n);
+    await place.pass(100);
+    expect(place.events).toEqual([]);
+    place.keeper.suspect();
+    await place.pass(100);
+    expect(place.events).toEqual(["brought-over"]);
+  });
+
   test("GA-8: whose deadline passed since the last renewal under the old incarnation opens a new session at once, in quarantine", async () => {
     const place = await Place.open();
     const { bootId } = place;
@@ -402,6 +412,18 @@ describe("marks", () => {
     place.registry.forget("incarnation-3", 101n); // what a registry does that is shown it
     await place.pass(2_000);
     expect(place.keeper.current).toMatchObject({ incarnation: "incarnation-3", counter: 101n });
+  });
+
+  test("GA-6: an answer whose mark the pinned key has not signed counts for nothing", async () => {
+    const place = await Place.open();
+    const now = place.keeper.lease;
+    place.registry.markSigner = signerFromSeed(new Uint8Array(32).fill(9));
+    await place.pass(3_500);
+    expect(place.keeper.lease).toEqual(now);
+    place.registry.forget(second, 100n);
+    await place.pass(3_500);
+    expect(place.memory.saves).toBe(1);
+    expect(place.registry.reasserted).toEqual([]);
   });
 
   test("GA-6: a mark that another key has signed counts for nothing", async () => {

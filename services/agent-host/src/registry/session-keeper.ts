@@ -97,6 +97,7 @@ export class SessionKeeper implements SessionView {
   #generation = 0n;
   #trouble: string | undefined = "no session was opened yet";
   #running = new AbortController();
+  #soon = new AbortController();
   #loop: Promise<void> = Promise.resolve();
   #registryKey: Uint8Array | undefined;
   readonly #marks: Marks;
@@ -175,6 +176,11 @@ export class SessionKeeper implements SessionView {
     }
   }
 
+  /** Something was refused because the store has another incarnation: the session asks at once instead of at its next renewal. */
+  suspect(): void {
+    this.#soon.abort();
+  }
+
   /** GA-5, only with --trust-data-lock: ends an earlier session of this host at once. */
   async closeEarlier(bootId: string): Promise<void> {
     const session = this.#held;
@@ -192,7 +198,7 @@ export class SessionKeeper implements SessionView {
         else await this.#renew(this.#held, signal);
         failures = 0;
         this.#trouble = undefined;
-        await this.#parts.clock.sleep(this.#untilRenewalMs(), signal);
+        await this.#rest(signal);
       } catch (cause) {
         if (signal.aborted) return;
         this.#trouble = cause instanceof Error ? cause.message : String(cause);
@@ -391,6 +397,12 @@ export class SessionKeeper implements SessionView {
       });
     }
     this.#registryKey = key;
+  }
+
+  async #rest(signal: AbortSignal): Promise<void> {
+    this.#soon = new AbortController();
+    const either = AbortSignal.any([signal, this.#soon.signal]);
+    await this.#parts.clock.sleep(this.#untilRenewalMs(), either).catch(() => {});
   }
 
   #untilRenewalMs(): number {

@@ -28,6 +28,7 @@ export class FakeSession implements HostSession {
   trouble: string | undefined;
   quarantine: string | undefined;
   readonly closedEarlier: string[] = [];
+  suspicions = 0;
 
   constructor(parts: { readonly clock: Clock; readonly registry: MemoryRegistry; readonly hostId: string }) {
     this.#clock = parts.clock;
@@ -55,6 +56,10 @@ export class FakeSession implements HostSession {
     this.lease = openLease(incarnation, this.reading(), rules);
     this.generation = 0n;
     this.#emit("opened");
+  }
+
+  suspect(): void {
+    this.suspicions++;
   }
 
   /** GA-7: a `reassert` was answered, and the session is one of the registry's present incarnation. */

@@ -10,6 +10,7 @@ import {
   fromProtoSigned,
   open,
   publicKeyOfHost,
+  type Signer,
   seal,
   signerFromSeed,
 } from "@godwit/lineage";
@@ -46,6 +47,8 @@ export interface ShownReassertion {
 
 export class FakeSessions implements Sessions {
   signer = signerFromSeed(new Uint8Array(32).fill(200));
+  /** Somebody else's, in between. */
+  markSigner: Signer | undefined;
   mark: StoreMark = { incarnation: "incarnation-1", counter: 0n, storeIdentity: "store", quarantine: false };
   readonly sessions = new Map<string, Session>();
   /** Counters of the marks that hosts have shown, with the call in which they did; -1: none. */
@@ -75,7 +78,7 @@ export class FakeSessions implements Sessions {
   }
 
   signedMark(mark: StoreMark = this.mark): SignedBytes {
-    return seal("mark", toBinary(MarkSchema, create(MarkSchema, { ...mark })), this.signer);
+    return seal("mark", toBinary(MarkSchema, create(MarkSchema, { ...mark })), this.markSigner ?? this.signer);
   }
 
   async describe(): Promise<RegistryDescription> {
