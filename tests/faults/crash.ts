@@ -16,6 +16,8 @@ export interface CrashRules extends SuiteRules {
 }
 
 const maxTries = 5;
+/** After so many deaths another agent is taken. */
+const agentLives = 4;
 
 export async function runCrashes(rules: CrashRules): Promise<void> {
   const { tally, signal, say, share } = rules;
@@ -27,10 +29,11 @@ export async function runCrashes(rules: CrashRules): Promise<void> {
   const { only = "" } = rules;
   const points = [...SOURCE_CRASH_POINTS, ...TARGET_CRASH_POINTS].filter((point) => point.includes(only));
   say(`${points.length} crash points of source and target`);
-  for (const point of points) {
+  for (const [index, point] of points.entries()) {
     signal.throwIfAborted();
     const kind = `crash: ${point.split(".")[0]}`;
     try {
+      if (index % agentLives === agentLives - 1) agentId = await company.replace(agentId);
       tally.fired(kind, await crashOfHost(company, agentId, point));
     } catch (error) {
       signal.throwIfAborted();
@@ -42,9 +45,10 @@ export async function runCrashes(rules: CrashRules): Promise<void> {
   const registry = new RegistryCrashes(company, signal);
   const asked = registryPoints(share).filter((point) => point.includes(only));
   say(`${asked.length} crash points of the registry`);
-  for (const point of asked) {
+  for (const [index, point] of asked.entries()) {
     signal.throwIfAborted();
     try {
+      if (index % agentLives === agentLives - 1) agentId = await company.replace(agentId);
       const { outcome, agentId: next } = await registry.crash(point, agentId);
       agentId = next;
       tally.fired("crash: registry", outcome);

@@ -30,6 +30,8 @@ const cases: Readonly<Record<PartitionCase["who"], readonly string[]>> = {
 /** It ends while the network is away. */
 const shortLease: Lease = { duration: "6s", grace: "1s" };
 const maxTries = 5;
+/** After so many cuts another agent is taken. */
+const agentLives = 6;
 
 export function partitionCases(share: "all" | "bounded"): readonly PartitionCase[] {
   if (share === "bounded") {
@@ -80,6 +82,7 @@ class Net implements AsyncDisposable {
   readonly #store: FaultProxy;
   readonly #lease: Lease;
   #agentId: string | undefined;
+  #cuts = 0;
 
   static async start(redis: RedisServer, { lease }: Pick<CompanyRules, "lease">, signal: AbortSignal): Promise<Net> {
     const store = await FaultProxy.start({ targetPort: redis.port });
@@ -130,7 +133,8 @@ class Net implements AsyncDisposable {
 
   async #once({ who, point, way }: PartitionCase): Promise<Outcome | undefined> {
     const company = this.#company;
-    this.#agentId ??= await company.run(company.hosts[0], company.newName());
+    if (this.#agentId === undefined) this.#agentId = await company.run(company.hosts[0], company.newName());
+    else if (++this.#cuts % agentLives === 0) this.#agentId = await company.replace(this.#agentId);
     const agentId = this.#agentId;
     const before = await company.settle(agentId);
     const source = before.owner;

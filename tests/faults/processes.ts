@@ -133,6 +133,13 @@ export class Company implements AsyncDisposable {
     return (await host.node.runAgent(wasm, await this.options(name), this.#signal)).agentId;
   }
 
+  /** Another agent instead of this one: the lineage of each is verified after each fault, and is not to become long. */
+  async replace(agentId: string): Promise<string> {
+    const { owner } = await this.settle(agentId);
+    await owner.host.stopAgent({ agentId, delete: true }, { signal: this.#signal });
+    return await this.run(owner, this.newName());
+  }
+
   settle(agentId: string): Promise<Settled<ProcessHost>> {
     return settle({
       agentId,
