@@ -4,9 +4,10 @@ import { Interner, keyOf } from "./engine/interner.ts";
 import { type System, search } from "./engine/search.ts";
 import { StateTable } from "./engine/state-table.ts";
 import { Cluster, type ClusterOptions } from "./model/cluster.ts";
+import { Replicas, type ReplicasOptions } from "./model/replicas.ts";
 import { counterexampleTable } from "./report.ts";
 
-const patient = { timeout: 240_000 };
+const patient = { timeout: 300_000 };
 
 describe("a small exploration", patient, () => {
   const small: readonly (readonly [string, Partial<ClusterOptions>, ClusterOptions["budgets"]])[] = [
@@ -29,6 +30,26 @@ describe("a small exploration", patient, () => {
       maxStates: 2_000_000,
     });
     expect(counterexample === undefined ? verdict : counterexampleTable(counterexample)).toBe("holds");
+  });
+});
+
+describe("two replicas of the registry, with clocks", patient, () => {
+  const run = (options: ReplicasOptions) => search(new Replicas(options), { maxStates: 400_000 });
+
+  test("SL-2, SL-3: nobody ticks any more when a replica closes a session, whatever is slow", () => {
+    expect(run({ renewals: 1, openings: 0, wipes: 0 }).verdict).toBe("holds");
+  });
+
+  test("SL-2: a grace that ends before the lease does is found", () => {
+    const { verdict, counterexample } = run({ renewals: 0, openings: 0, wipes: 0, graceSteps: -1 });
+    expect(verdict).toBe("violated");
+    expect(counterexample?.rule).toMatch(/EI-1/);
+  });
+
+  test("GA-6: a quarantine that a replica ends before the leases do is found", () => {
+    const { verdict, counterexample } = run({ renewals: 0, openings: 0, wipes: 1, quarantineSteps: 1 });
+    expect(verdict).toBe("violated");
+    expect(counterexample?.rule).toMatch(/EI-1/);
   });
 });
 

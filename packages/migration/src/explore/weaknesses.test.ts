@@ -17,7 +17,7 @@ import type { Rules } from "./model/rules.ts";
 
 // Each weakness is a production function, wrapped; the model is the smallest one in which it shows.
 
-const patient = { timeout: 120_000 };
+const patient = { timeout: 300_000 };
 const maxStates = 3_000_000;
 
 function explore(rules: Partial<Rules>, budgets: ClusterOptions["budgets"], more: Partial<ClusterOptions> = {}) {
