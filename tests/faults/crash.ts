@@ -11,7 +11,7 @@ import { crashWhileReasserting } from "./reassert-crashes.ts";
 import { RegistryCrashes, registryPoints } from "./registry-crashes.ts";
 
 export interface CrashRules extends SuiteRules {
-  /** `bounded`: without what has to wait for a lease, and of the registry only what a migration asks of it. */
+  /** `bounded`: without what has to wait for a lease, and of the registry only what an owner and a migration ask of it. */
   readonly share: "all" | "bounded";
 }
 

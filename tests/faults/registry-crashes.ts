@@ -12,7 +12,7 @@ import { type Company, isStopped, type ProcessHost } from "./processes.ts";
 
 /** All but those of `reassert`, which need a store that forgot. */
 export function registryPoints(share: "all" | "bounded"): readonly RegistryCrashPoint[] {
-  const ofMigration = ["begin.", "claim."];
+  const ofMigration = ["begin.", "claim.", "report."];
   return REGISTRY_CRASH_POINTS.filter((point) =>
     share === "all" ? !point.startsWith("reassert.") : ofMigration.some((command) => point.startsWith(command)),
   );

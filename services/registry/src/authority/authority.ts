@@ -115,6 +115,7 @@ export class Authority {
       const step = requests.slice(from, from + BATCH_STEP);
       answers.push(...(await this.#run(caller, step, { faultsAreAnswers: true })));
     }
+    this.#parts.crashPoints.reach(crashPointOf("report_head", "before-reply"));
     return answers;
   }
 
