@@ -135,7 +135,8 @@ function stage(draft: Draft, { token, checkpoint }: Incoming): void {
 function claim(draft: Draft, { claim: made, token }: Incoming, _attempt: number): void {
   const { session, name } = draft.host;
   if (made === undefined || token === undefined) return;
-  if (session?.bootId !== made.session.bootId) {
+  // A session that was brought over to another incarnation is another one to a claim.
+  if (session?.bootId !== made.session.bootId || session.incarnation !== made.session.incarnation) {
     targetHears(draft, { kind: "claim-answered", answer: { kind: "refused", standing: "for-recovery" } });
     return;
   }
