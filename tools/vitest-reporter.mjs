@@ -54,6 +54,11 @@ export default class SuiteReporter {
     console.log(`${mark} ${module.project.name.padEnd(11)} ${path} (${parts.join(", ") || "no tests"}; ${seconds} s)`);
   }
 
+  /** Most of what tests print is noise; what faults were tried, and with which seed, is their result. */
+  onUserConsoleLog({ content }) {
+    if (content.startsWith("faults of seed")) console.log(content.trimEnd().replace(/^/gm, "    "));
+  }
+
   onTestRunEnd(_modules, unhandled) {
     this.#printStores();
     for (const error of unhandled) this.#failures.push({ title: "unhandled error", errors: [error] });

@@ -27,8 +27,10 @@ export async function crashWhileReasserting({ tally, signal, say }: SuiteRules):
       if (!(await company.comes("reassert is under way", () => registry.pid === undefined, 60_000))) {
         throw new Error(`the point before ${next ?? "the end"} was not reached`);
       }
-      await registry.start(next === undefined ? {} : { GODWIT_CRASH_AT: `reassert.${next}` });
+      // In quarantine it is not ready, and it is to die before that ends.
+      registry.process.start(next === undefined ? {} : { GODWIT_CRASH_AT: `reassert.${next}` });
     }
+    await registry.start();
     const after = await company.settle(agentId);
     for (const _ of moments) tally.fired(kind, outcomeOf({ owner: before.owner, major: before.status.major }, after));
   } catch (error) {
