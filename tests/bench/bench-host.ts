@@ -1,9 +1,13 @@
 // A host as the registry sees it: a key, a session and agents. It runs nothing, so that only the registry is measured.
 
 import { randomBytes, randomUUID } from "node:crypto";
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import {
+  type Checkpoint,
   createGenesis,
+  digestOf,
+  digestToBytes,
+  fromProtoSigned,
   hostIdOf,
   type Signer,
   seal,
@@ -11,12 +15,28 @@ import {
   toProtoSigned,
   writeCheckpoint,
 } from "@godwit/lineage";
-import { type AuthorityRecord, type CommandResponse, RefusalCode } from "@godwit/proto/godwit/registry/v1/authority";
+import {
+  type AuthorityRecord,
+  type CommandResponse,
+  type HeadReportSchema,
+  type ReassertItemSchema,
+  ReassertItemsSchema,
+  ReassertionSchema,
+  type ReassertRequestSchema,
+  RefusalCode,
+} from "@godwit/proto/godwit/registry/v1/authority";
+import type { HostInfoSchema, Outcome } from "@godwit/proto/godwit/registry/v1/directory";
 import { MarkSchema, SessionOpeningSchema } from "@godwit/proto/godwit/registry/v1/session";
 import type { RegistryNode } from "@godwit/testing";
 
 const digest = "b".repeat(64);
 const ACQUIRES_AT_ONCE = 16;
+
+/** An agent as it was acquired. */
+export interface Held {
+  readonly record: AuthorityRecord;
+  readonly first: Checkpoint;
+}
 
 export class BenchHost {
   readonly #registry: RegistryNode;
@@ -29,9 +49,7 @@ export class BenchHost {
 
   static async open(registry: RegistryNode): Promise<BenchHost> {
     const host = new BenchHost(registry);
-    const { mark } = await registry.sessions.describeRegistry({});
-    if (mark === undefined) throw new Error("the registry showed no mark");
-    host.#incarnation = fromBinary(MarkSchema, mark.payload).incarnation;
+    host.#incarnation = await incarnationOf(registry);
     const opening = create(SessionOpeningSchema, { ...host.#session, incarnation: host.#incarnation });
     const sealed = seal("session-opening", toBinary(SessionOpeningSchema, opening), host.#signer);
     const opened = await registry.sessions.openSession({ opening: toProtoSigned(sealed) });
@@ -59,15 +77,70 @@ export class BenchHost {
     this.#generation = generation;
   }
 
+  async register(info: MessageInitShape<typeof HostInfoSchema>): Promise<void> {
+    await this.#registry.directory.registerHost({ ...this.#named, info: { ...info, hostId: this.#hostId } });
+  }
+
+  /** How this host fared as a target, by its own word. */
+  async reportOutcome(outcome: Outcome): Promise<void> {
+    await this.#registry.directory.reportOutcome({ ...this.#named, hostId: this.#hostId, outcome });
+  }
+
   async acquire(): Promise<AuthorityRecord> {
+    return (await this.acquireHeld()).record;
+  }
+
+  async acquireHeld(): Promise<Held> {
     const checkpoint = this.#firstCheckpoint();
     const { agentId } = checkpoint.header;
-    return done(
+    const record = done(
       await this.#registry.authority.acquire({
         command: this.#command(agentId, 0n),
         head: toProtoSigned(checkpoint.signed),
       }),
     );
+    return { record, first: checkpoint };
+  }
+
+  /** A report of the checkpoint so many ticks after the first one. */
+  report({ record, first }: Held, tick: bigint): MessageInitShape<typeof HeadReportSchema> {
+    const { agentId, era, major, grant } = record;
+    const { header, digest: base, state } = first;
+    if (grant === undefined) throw new Error("the record has no grant");
+    const ticked = { hostId: this.#hostId, firstTick: 1n, lastTick: tick, elapsedNs: 0n, pricePerSecond: 0n, cost: 0n };
+    const head = writeCheckpoint(
+      {
+        ...header,
+        tick,
+        previous: base,
+        base: { era, major, tick: 0n, digest: base },
+        receipts: [{ ...ticked, budgetAfter: header.budget }],
+        grant: fromProtoSigned(grant),
+        genesis: undefined,
+      },
+      state,
+      this.#signer,
+    );
+    return { commandId: randomUUID(), agentId, era, major, head: toProtoSigned(head.signed) };
+  }
+
+  async reportHeads(reports: readonly MessageInitShape<typeof HeadReportSchema>[]): Promise<void> {
+    const { results } = await this.#registry.authority.reportHeads({ ...this.#named, reports: [...reports] });
+    for (const answer of results) done(answer);
+  }
+
+  /** What brings the session and these agents back under another incarnation, signed; it has still to be sent. */
+  reassertion(incarnation: string, agents: readonly Held[]): MessageInitShape<typeof ReassertRequestSchema> {
+    const items = toBinary(ReassertItemsSchema, create(ReassertItemsSchema, { items: agents.map(itemOf) }));
+    const statement = create(ReassertionSchema, {
+      session: this.#session,
+      incarnation,
+      fromIncarnation: this.#incarnation,
+      generation: this.#generation,
+      itemsDigest: digestToBytes(digestOf(items)),
+    });
+    const sealed = seal("reassertion", toBinary(ReassertionSchema, statement), this.#signer);
+    return { reassertion: toProtoSigned(sealed), items };
   }
 
   /** `onMade` hears of every thousandth. */
@@ -136,7 +209,22 @@ export class BenchHost {
   }
 }
 
-function done({ refusal, message, record }: CommandResponse): AuthorityRecord {
+/** The present one of the store. */
+export async function incarnationOf(registry: RegistryNode): Promise<string> {
+  const { mark } = await registry.sessions.describeRegistry({});
+  if (mark === undefined) throw new Error("the registry showed no mark");
+  return fromBinary(MarkSchema, mark.payload).incarnation;
+}
+
+function itemOf({ record, first }: Held): MessageInitShape<typeof ReassertItemSchema> {
+  const { agentId, grant, bases, revision } = record;
+  const { genesis, era, major, tick } = first.header;
+  if (grant === undefined || genesis === undefined) throw new Error("the agent has no grant or no genesis");
+  const head = { era, major, tick, digest: digestToBytes(first.digest) };
+  return { agentId, genesis, what: { case: "grant", value: { grant, head, bases, revision } } };
+}
+
+export function done({ refusal, message, record }: CommandResponse): AuthorityRecord {
   if (refusal !== RefusalCode.UNSPECIFIED) throw new Error(`refused with code ${refusal}: ${message}`);
   if (record === undefined) throw new Error("a command that was done answered no record");
   return record;
