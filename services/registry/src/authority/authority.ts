@@ -1,7 +1,8 @@
 // The service around `decide`: reads the facts, lets it decide, signs what it orders, and applies the result.
 //
 // §4     `decide` is the only judge. Its result is applied by compare-and-set on the whole record, together with the mark
-//        and the caller's session; when anything of that moved on, everything is read and decided anew.
+//        and the caller's session; when anything of that moved on, everything is read and decided anew. The first time it
+//        may decide on what this replica remembers (remembered.ts): then only a change counts, and never a refusal.
 // EI-11  A head is verified before anything that depends on it is written; for a report, only when it would confirm a base
 //        or write a conflict, since ten thousand agents report every few seconds.
 // GA-6   A command that names a revision above the stored one shows that the store forgot: a new mark is written, and the
@@ -34,6 +35,7 @@ import { crashPointOf, type RegistryCrashPoints } from "./crash-points.ts";
 import { isSignedByOwner, type ShownHead, verifyShown, verifyShownSpine } from "./evidence.ts";
 import { historyOf } from "./history.ts";
 import { decodeRecord, encodeRecord, type KnownRecord } from "./record-codec.ts";
+import { Remembered } from "./remembered.ts";
 import { signedRecord } from "./statements.ts";
 
 export interface AuthorityParts {
@@ -91,6 +93,7 @@ const BATCH_STEP = 64;
 
 export class Authority {
   readonly #parts: AuthorityParts;
+  readonly #remembered = new Remembered();
 
   constructor(parts: AuthorityParts) {
     this.#parts = parts;
@@ -150,19 +153,32 @@ export class Authority {
 
     for (let tries = 0; open.length > 0 && tries < MAX_TRIES; tries++) {
       const pending: Pending[] = [];
-      for (const attempt of await this.#attempts(standing, caller, requests, open)) {
+      const undecided: number[] = [];
+      const remembered = tries === 0 ? this.#recall(standing, caller, requests) : undefined;
+      const attempts = remembered ?? (await this.#attempts(standing, caller, requests, open));
+      for (const attempt of attempts) {
         const { index, decision } = attempt;
+        if (remembered !== undefined && decision.kind !== "applied") {
+          undecided.push(index);
+          continue;
+        }
         try {
           const next = this.#prepare(standing, attempt);
-          if (next === undefined) answers[index] = this.#answer(attempt, incarnation);
-          else pending.push(next);
+          if (next !== undefined) pending.push(next);
+          else if (remembered !== undefined) undecided.push(index);
+          else answers[index] = this.#answer(attempt, incarnation);
         } catch (error) {
-          if (!faultsAreAnswers || !isFault(error, "CHECKPOINT_INVALID")) throw error;
+          if (!isFault(error, "CHECKPOINT_INVALID")) throw error;
+          if (remembered !== undefined) {
+            undecided.push(index);
+            continue;
+          }
+          if (!faultsAreAnswers) throw error;
           const record = "record" in decision ? attempt.before : undefined;
           answers[index] = { refusal: "STALE_CHECKPOINT", problem: error.message, record, incarnation };
         }
       }
-      open = [];
+      open = undecided;
       if (pending.length === 0) continue;
 
       this.#reach(pending, "before-apply");
@@ -174,14 +190,45 @@ export class Authority {
       this.#reach(pending, "after-apply");
       for (const [at, { attempt, after }] of pending.entries()) {
         if (outcomes[at] !== "applied") {
-          metrics.contention.inc();
+          if (remembered === undefined) metrics.contention.inc();
           open.push(attempt.index);
           continue;
         }
+        this.#remembered.keepRecord(standing.mark, after);
         answers[attempt.index] = this.#applied(attempt, after, incarnation);
       }
     }
     return answers.map((answer, index) => answer ?? this.#tooMuchContention(requests[index]));
+  }
+
+  /** Decides on what is remembered; undefined where that is not enough, and has to be read. */
+  #recall(
+    { mark }: Standing,
+    caller: Caller | undefined,
+    requests: readonly CommandRequest[],
+  ): readonly Attempt[] | undefined {
+    const session = caller && this.#remembered.session(mark, caller.session);
+    if (caller === undefined || session === undefined) return undefined;
+    const callerIs = callerStanding(session, caller.secret, mark.incarnation);
+    const attempts: Attempt[] = [];
+    for (const [index, request] of requests.entries()) {
+      const { command, token } = request;
+      const before = this.#remembered.record(mark, command.agentId);
+      // Who recovers depends on other sessions too, which no step compares.
+      if (before === undefined || command.kind === "recover" || command.kind === "force_recover") return undefined;
+      const facts: Facts = {
+        mark,
+        caller: callerIs,
+        ownerVoid: false,
+        announced: [],
+        genesisMatches: request.genesisMatches ?? false,
+        tokenSignedByOwner: token !== undefined && isSignedByOwner(token, before.record.owner),
+        spine: undefined,
+      };
+      const read = { record: before.bytes, holders: [] };
+      attempts.push({ index, request, read, before, decision: decide(before.record, command, facts) });
+    }
+    return attempts;
   }
 
   /** Reads what is needed for these commands, and decides. */
@@ -203,10 +250,12 @@ export class Authority {
       withHolders: asked.some(({ request }) => request.command.kind === "recover"),
     });
     const standingOfCaller = caller ? callerStanding(read.caller, caller.secret, mark.incarnation) : "unknown";
+    if (read.caller !== undefined) this.#remembered.keepSession(mark, read.caller);
     const attempts: Attempt[] = [];
     for (const [at, { index, request }] of asked.entries()) {
       const agent = read.agents[at] ?? { record: undefined, holders: [] };
       const before = agent.record && decodeRecord(agent.record);
+      if (before !== undefined) this.#remembered.keepRecord(mark, before);
       if (standingOfCaller === "open") await this.#checkMemory(mark, request.command, before?.record);
       const facts: Facts = {
         mark,
