@@ -293,6 +293,8 @@ function receiptsSeal(digest: string, packed: Uint8Array): Uint8Array {
 const WITHOUT_NAME = `FROM states
     WHERE NOT EXISTS (SELECT 1 FROM headers h WHERE h.agent_id = states.agent_id
       AND h.state_digest = states.digest AND h.has_state = 1)
+    AND NOT EXISTS (SELECT 1 FROM set_aside a WHERE a.agent_id = states.agent_id
+      AND a.state_digest = states.digest AND a.has_state = 1)
     AND NOT EXISTS (SELECT 1 FROM staging s WHERE s.agent_id = states.agent_id AND s.state_digest = states.digest)`;
 
 const SQL = {

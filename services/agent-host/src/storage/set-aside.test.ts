@@ -95,6 +95,16 @@ describe("what a forced choice gives up", () => {
     expect(await directory.orphans(agentId)).toEqual([twinLater.signed, bobLast.signed]);
   });
 
+  test("§10: keeps its state over a restart, so that a later choice can still be for it", async () => {
+    const path = await temporaryDirectory();
+    const first = await holding(path);
+    await first.commit({ agentId, setAside: choice, checkpoint: bobLast });
+    await first.close();
+    const directory = await openAt(path);
+    await directory.commit({ agentId, setAside: choiceOf(twin) });
+    expect(await directory.latestCheckpoint(agentId)).toEqual(twin);
+  });
+
   test("keeps its state, also when a checkpoint with the same state is pruned", async () => {
     const same = next(bobFirst, { host: bob, text: "tick 15" });
     expect(same.header.stateDigest).toBe(bobFirst.header.stateDigest);
