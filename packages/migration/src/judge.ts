@@ -88,7 +88,7 @@ export function judge(reading: Reading, situation: Situation): Verdict {
 
   if (isOpenHandoffTo(record, journal)) return { kind: "claim", record };
   if (asked && (ownerVoid || record.state === "RETIRED")) return { kind: "recover", record };
-  if (asked && journal.phase === "recovering") return wait("owner-not-void");
+  if (asked && journal.phase === "recovering" && !isOvertaken(record, journal)) return wait("owner-not-void");
   const migrated = journal.phase === "relinquished" && journal.targetHostId === record.owner?.hostId;
   return { kind: "retire", why: migrated ? "migrated" : "superseded", record };
 }
@@ -122,6 +122,11 @@ function isDone(record: AuthorityRecord, journal: JournalView): boolean {
     default:
       return false;
   }
+}
+
+/** §4: somebody has the agent under a newer term than the one on which our `recover` was sent, which can no longer be done. */
+function isOvertaken(record: AuthorityRecord, { on }: JournalView & { phase: "recovering" }): boolean {
+  return on !== undefined && compareTerms(record, on) > 0;
 }
 
 function isOpenHandoffTo(record: AuthorityRecord, journal: JournalView): boolean {

@@ -111,6 +111,15 @@ describe("judge", () => {
     expect(look({ owner: other }, {}, true)).toMatchObject({ kind: "retire", why: "superseded" });
   });
 
+  test("§4, §8: who was asked and came second holds a replica again; only a recover that may still arrive is waited for", () => {
+    const on = { era: 0n, major: 2n };
+    const journal: JournalEntry = { phase: "recovering", bootId: "boot-2", commandId: "mine", base, on };
+    expect(look({ owner: other }, { journal, asked: true })).toMatchObject({ kind: "retire", why: "superseded" });
+    const before = { owner: other, ...on };
+    expect(look(before, { journal, asked: true })).toEqual({ kind: "wait", why: "owner-not-void" });
+    expect(look({ owner: other }, { journal, asked: true }, true).kind).toBe("recover");
+  });
+
   test("GA-5: an earlier session of this host is waited for until it is void", () => {
     expect(look({ owner: earlier }, {})).toEqual({ kind: "wait", why: "earlier-session-not-void" });
     expect(look({ owner: earlier }, {}, true).kind).toBe("recover");
