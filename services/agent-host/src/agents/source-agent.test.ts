@@ -80,6 +80,43 @@ describe("an agent as its migration sees it", patient, () => {
     expect(await agent.begin(handoff)).toEqual({ kind: "refused", code: "HANDOFF_IN_PROGRESS" });
   });
 
+  test("EI-7, EI-11: a handoff that is refused for what the registry knows of the agent does not let it tick on", async () => {
+    const { place, supervisor, agent } = await source();
+    const { checkpoint } = await agent.freeze(handoff.handoffId);
+    const { ticks } = place.sandbox;
+    place.registry.rewrite(place.agentId, { head: { ...refOf(checkpoint), digest: place.first.digest } });
+    expect(await agent.begin(handoff)).toEqual({ kind: "refused", code: "DIVERGENT_LINEAGE" });
+    agent.thaw();
+    await place.idle();
+    await place.turns(5);
+    expect(supervisor.tenancy.tenure).toMatchObject({ kind: "RECOVERY_REQUIRED", doubt: "divergent-lineage" });
+    expect(place.sandbox.ticks).toBe(ticks);
+  });
+
+  test.each(["QUARANTINE", "STALE_REVISION"] as const)(
+    "GH-2: a refusal that says nothing about the agent, %s, is no doubt",
+    async (code) => {
+      const { place, supervisor, agent } = await source();
+      await agent.freeze(handoff.handoffId);
+      place.registry.disturb("begin_handoff", { refuse: code });
+      expect(await agent.begin(handoff)).toEqual({ kind: "refused", code });
+      agent.thaw();
+      expect(supervisor.tenancy.tenure.kind).toBe("ACTIVE_OWNER");
+    },
+  );
+
+  test("SL-4: what was frozen under a session that is over is not begun under the next one", async () => {
+    const { place, supervisor, agent } = await source();
+    await agent.freeze(handoff.handoffId);
+    place.registry.reachable = false; // the loop's own look at the registry finds nothing out
+    place.session.lose();
+    supervisor.sessionVoid();
+    await place.openSession("boot-2");
+    place.registry.reachable = true;
+    expect(await agent.begin(handoff)).toEqual({ kind: "refused", code: "HANDOFF_SUPERSEDED" });
+    expect(place.registry.sentOf("begin_handoff")).toEqual([]);
+  });
+
   test("FS-2, GH-3: in doubt it neither ticks nor is answered for until the registry has said whose it is", async () => {
     const { place, agent } = await handedOff();
     place.registry.reachable = false;

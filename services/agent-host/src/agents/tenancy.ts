@@ -85,6 +85,13 @@ export type Progress =
   | { readonly kind: "retired"; readonly record: AuthorityRecord }
   | { readonly kind: "terminated" };
 
+/** Refusals of `begin_handoff` after which the agent may tick on: an open handoff of ours is reverted, the others pass. */
+const saysNothingOfTheGrant: ReadonlySet<RefusalCode> = new Set<RefusalCode>([
+  "HANDOFF_IN_PROGRESS",
+  "STALE_REVISION",
+  "BASE_UNCONFIRMED",
+]);
+
 export class Tenancy {
   readonly #parts: TenancyParts;
   readonly #rules: TenancyRules;
@@ -228,11 +235,15 @@ export class Tenancy {
   async beginHandoff(handoff: { handoffId: string; targetHostId: string; head: SignedBytes }): Promise<Answer> {
     const session = this.#parts.keeper.current;
     if (session === undefined) return { kind: "unknown", cause: new Error("the session is over") };
-    // Reasserted meanwhile: that has ended what was not begun yet (GA-7), and it ticks.
-    if (this.#tenure.kind === "ACTIVE_OWNER")
+    // Reasserted meanwhile: that has ended what was not begun yet (GA-7), and it ticks. In doubt by now: it is settled first.
+    if (this.#tenure.kind !== "HANDOFF_INITIATED")
       return { kind: "refused", code: "HANDOFF_SUPERSEDED", record: this.#lastRecord };
     const answer = await this.#parts.authority.beginHandoff(session, this.#command(), handoff);
     if (answer.kind === "applied") this.#remember(answer.record);
+    if (answer.kind === "refused" && !this.#isOfTheStore(answer.code) && !saysNothingOfTheGrant.has(answer.code)) {
+      this.#parts.logger.error({ agentId: this.#parts.agentId, code: answer.code }, "handoff refused");
+      this.doubt(answer.code === "DIVERGENT_LINEAGE" ? "divergent-lineage" : "lost-grant"); // EI-7: as with a head
+    }
     return answer;
   }
 
