@@ -4,8 +4,10 @@
 //    held and not run. Where a record was lost nobody would be offered the agent: a holder recovers it unasked.
 // 2. What a record, or without one this host's own tombstone, shows as stopped, failed or unfunded waits to be asked.
 // 3. Owners look first: theirs is as a rule the newest checkpoint.
+// 4. An agent of which the disk gives nothing readable keeps none of the others waiting.
 
 import type { Clock, Random } from "@godwit/common/clock";
+import { isFault } from "@godwit/common/fault";
 import { isToBeTakenUp, type RetiredReason } from "@godwit/common/lease";
 import type { Logger } from "pino";
 import type { Authority, HeldSession } from "../registry/ports.ts";
@@ -85,8 +87,11 @@ export class AfterLoss {
       if (record?.incarnation === session.incarnation) continue;
       const isRetired = record === undefined ? journal.phase === "retired" : record.state === "RETIRED";
       if (isRetired && waitsToBeAsked(record === undefined ? whyOf(journal) : record.reason)) continue;
-      const verdict = await judgeLostAgent(storage, session, { agentId, journal, reading });
-      if (verdict.kind !== "recover" || runsHere(agentId)) continue;
+      const verdict = await judgeLostAgent(storage, session, { agentId, journal, reading }).catch((cause: unknown) => {
+        if (!isFault(cause, "DATA_CORRUPT")) throw cause;
+        logger.error({ agentId, ...causeFields(cause) }, "what is held of it cannot be read: not recovered here");
+      });
+      if (verdict?.kind !== "recover" || runsHere(agentId)) continue;
       logger.info({ agentId }, "the registry's store forgot it: recovering it from what is held here");
       recover(agentId);
     }

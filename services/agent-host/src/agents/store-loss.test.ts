@@ -1,8 +1,9 @@
 // What a host does about its agents when the registry's store has forgotten (§9).
 
+import { Fault } from "@godwit/common/fault";
 import { readGrant, readHeader, refOf } from "@godwit/lineage";
 import { describe, expect, test } from "vitest";
-import { next } from "../../test/storage-story.ts";
+import { createAgent, next } from "../../test/storage-story.ts";
 import { AgentPlace, ada, bob } from "../../test/support/agent-place.ts";
 import { textBytes, textOf } from "../../test/support/fake-sandbox.ts";
 import type { Answer, ShownItem } from "../registry/ports.ts";
@@ -449,6 +450,25 @@ describe("a host and what it holds", patient, () => {
     expect(await lost(place)).toEqual([]); // the registry says that it is not over
     place.registry.endQuarantine();
     expect(await lost(place)).toEqual([place.agentId]);
+  });
+
+  test("GA-9: an agent whose checkpoints are damaged does not keep the next ones from being recovered", async () => {
+    const place = await replica();
+    const { storage } = place;
+    const other = createAgent(bob);
+    const { agentId, moduleDigest, manifestDigest } = other.header;
+    const agent = { name: "other", moduleDigest, manifestDigest };
+    await storage.commit({ agentId, agent, journal: { phase: "replica" }, checkpoint: other });
+    expect(storage.agents().map((held) => held.agentId)).toEqual([place.agentId, agentId]);
+    const checkpoints = storage.checkpoints.bind(storage);
+    storage.checkpoints = async (asked) => {
+      if (asked === place.agentId) throw new Fault({ code: "DATA_CORRUPT", path: storage.path, reason: "torn" });
+      return await checkpoints(asked);
+    };
+    place.registry.forget(second, counter);
+    place.session.bringOver();
+    place.registry.endQuarantine();
+    expect(await lost(place)).toEqual([agentId]);
   });
 
   test("GA-5: a replica whose owner brought its agent back stays one", async () => {
