@@ -1,4 +1,4 @@
-// npm run faults -- [frames|bytes|crash|partition] [--seed S] [--offsets N]: migrations that are broken on purpose, on the
+// npm run faults -- [frames|bytes|crash|partition|store] [--seed S] [--offsets N]: migrations that are broken on purpose, on the
 // built code. --help tells the rest.
 
 import { join } from "node:path";

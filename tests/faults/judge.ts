@@ -102,9 +102,11 @@ async function verified({ agentId, hosts, registry, signal, ticks }: Case): Prom
     const { era, major, tick } = header;
     return { kind: "committed", agentId, hostId: signerHostId, era, major, tick, digest };
   });
-  for (const { era, major, rollback } of lineage.owners) {
-    if (rollback !== undefined) {
-      checkpoints.push({ kind: "rollback", agentId, era, major, fromTick: rollback.toTick });
+  for (const { era, major, rollback, afterStoreLoss, firstTick } of lineage.owners) {
+    // What the store forgot altogether was given up, too, though no base shows it; a higher era is the mark of that (GA-9).
+    if (rollback !== undefined || afterStoreLoss) {
+      const fromTick = rollback?.toTick ?? firstTick - 1n;
+      checkpoints.push({ kind: "rollback", agentId, era, major, fromTick });
     }
   }
   wrong.push(...checkSingleOwner(checkpoints, { seen: "some-ticks" }));

@@ -44,7 +44,7 @@ async function main(): Promise<number> {
   const commandLine = {
     name: "pnpm faults",
     summary:
-      "Breaks migrations: at each boundary of frames, at random bytes of the ciphertext, by kill -9 at each named point, by partitions. After each, one host ticks, nothing is staged, the lineage verifies.",
+      "Breaks migrations: at each boundary of frames, at random bytes of the ciphertext, by kill -9 at each named point, by partitions, by a store that forgets. After each, one host ticks, nothing is staged, the lineage verifies.",
     options,
     arguments: { suite: argument.optional(`One of ${SUITES.join(", ")}; all of them when it is not given.`) },
   } as const;

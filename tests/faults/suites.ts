@@ -5,9 +5,10 @@ import { runBytes } from "./bytes.ts";
 import { runCrashes } from "./crash.ts";
 import { runFrames, type SuiteRules } from "./frames.ts";
 import { runPartitions } from "./partition.ts";
+import { runStoreLosses } from "./store-losses.ts";
 import { twinsRegistry } from "./twins.ts";
 
-export const SUITES = ["frames", "bytes", "crash", "partition"] as const;
+export const SUITES = ["frames", "bytes", "crash", "partition", "store"] as const;
 export type Suite = (typeof SUITES)[number];
 
 export interface FaultsRules extends SuiteRules {
@@ -28,6 +29,8 @@ export async function runSuite(suite: Suite, rules: FaultsRules): Promise<void> 
       return await runCrashes(rules);
     case "partition":
       return await runPartitions(rules);
+    case "store":
+      return await runStoreLosses(rules);
   }
 }
 

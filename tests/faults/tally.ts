@@ -20,6 +20,7 @@ export interface Failure {
 export class Tally {
   readonly #rows = new Map<string, Row>();
   readonly #failures: Failure[] = [];
+  readonly #notes: string[] = [];
 
   /** `kind`: the row, as in "frames: cut". */
   fired(kind: string, outcome: Outcome): void {
@@ -31,6 +32,11 @@ export class Tally {
   failed(kind: string, what: string, error: unknown): void {
     this.#row(kind).failed++;
     this.#failures.push({ what, error });
+  }
+
+  /** Figures of one fault, below the table. */
+  note(line: string): void {
+    this.#notes.push(line);
   }
 
   get rows(): ReadonlyMap<string, Readonly<Row>> {
@@ -51,13 +57,14 @@ export class Tally {
     const sums = columns.map((_, index) => cells.reduce((sum, row) => sum + Number(row[index + 1]), 0));
     const rows = [["FAULT", ...columns.map((column) => column.toUpperCase())], ...cells, ["all", ...sums]];
     const widths = rows[0]?.map((_, index) => Math.max(...rows.map((row) => String(row[index]).length))) ?? [];
-    return rows.map((row) =>
+    const table = rows.map((row) =>
       row
         .map((cell, index) =>
           index === 0 ? String(cell).padEnd(widths[0] ?? 0) : String(cell).padStart(widths[index] ?? 0),
         )
         .join("  "),
     );
+    return [...table, ...this.#notes];
   }
 
   /** What went wrong after the first `seen`, each with the way to do it again. */
