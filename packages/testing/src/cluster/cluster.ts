@@ -113,7 +113,7 @@ export class Cluster implements AsyncDisposable {
     if (this.#hosts.has(name)) throw new Error(`there is a host ${name} already`);
     const p2pPort = await freePort();
     const proxies = await this.#proxies(proxied, p2pPort);
-    const registries = proxies.registry?.address ?? this.#registries.map(({ grpcAddress }) => grpcAddress).join(",");
+    const registries = proxies.registry?.address ?? targetOf(this.#registries);
     const common = await this.#common(name, env, {
       GODWIT_NAME: name,
       GODWIT_REGISTRY: registries,
@@ -198,6 +198,12 @@ export class Cluster implements AsyncDisposable {
       ...(proxied.includes("registry") ? { registry: await FaultProxy.start({ targetPort: registryPort() }) } : {}),
     };
   }
+}
+
+/** One address as it is; gRPC takes several only under the scheme of their kind. */
+function targetOf(registries: readonly RegistryNode[]): string {
+  const addresses = registries.map(({ grpcAddress }) => grpcAddress);
+  return addresses.length > 1 ? `ipv4:${addresses.join(",")}` : addresses.join();
 }
 
 function multiaddr(port: number): string {
