@@ -157,6 +157,40 @@ describe("an agent that comes in", patient, () => {
     await place.until(() => place.sandbox.newest.stopped);
   });
 
+  test("GH-4: a large state is written ahead, and forgotten with the handoff unless that was staged", async () => {
+    const { place, incoming, offer, verified, created, frozen } = await offered();
+    const { storage } = place;
+    const large = next(created, { host: bob, text: "x".repeat(65 * 1024) });
+    const written: string[] = [];
+    const { putStateAhead, dropStateAhead } = storage;
+    storage.putStateAhead = async (agentId, checkpoint) => {
+      written.push(`put ${checkpoint.header.stateDigest}`);
+      await putStateAhead.call(storage, agentId, checkpoint);
+    };
+    storage.dropStateAhead = async (agentId, stateDigest) => {
+      written.push(`drop ${stateDigest}`);
+      await dropStateAhead.call(storage, agentId, stateDigest);
+    };
+    const { stateDigest } = large.header;
+    const ahead = async (checkpoint: Checkpoint) => {
+      const arrival = await incoming.admit(offer, bob.hostId);
+      await arrival.prepare(module, never);
+      arrival.expect(checkpoint);
+      return arrival;
+    };
+
+    (await ahead(frozen)).ended(); // small: it is written with the rest
+    expect(written).toEqual([]);
+    (await ahead(large)).ended();
+    expect(written).toEqual([`put ${stateDigest}`, `drop ${stateDigest}`]);
+    const staged = await ahead(large);
+    await staged.stage({ ...verified, checkpoint: large });
+    await staged.abandon();
+    staged.ended();
+    expect(written.slice(2)).toEqual([`put ${stateDigest}`]);
+    expect(await storage.latestCheckpoint(large.header.agentId)).toEqual(large);
+  });
+
   test("GH-4: a claim that was not answered is repeated as the same command", async () => {
     const { place, arrival } = await staged();
     place.registry.disturb("claim", "lost-after");

@@ -91,7 +91,7 @@ export interface IncomingAgent {
   prepare(module: Uint8Array | undefined, signal: AbortSignal): Promise<void>;
   /**
    * What the agent was frozen as, verified; the token that hands it over is not here, and may never come. What takes time
-   * begins now. Nothing ticks (EI-4), and nothing is written (GH-4).
+   * begins now. Nothing ticks (EI-4), and nothing is written but a state that nothing names, which `ended` takes back (GH-4).
    */
   expect(checkpoint: Checkpoint): void;
   /**
