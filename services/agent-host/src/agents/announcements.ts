@@ -2,6 +2,7 @@
 // after that, in batches. Only announced checkpoints are offered when an owner dies (§8).
 
 import type { Clock } from "@godwit/common/clock";
+import { isFault } from "@godwit/common/fault";
 import type { SignedBytes } from "@godwit/common/lease";
 import type { Logger } from "pino";
 import type { Authority, SessionView } from "../registry/ports.ts";
@@ -61,7 +62,7 @@ export class Announcements {
       const held: SignedBytes[] = [];
       const withdrawn: string[] = [];
       for (const agentId of batch) {
-        const header = await this.#parts.held(agentId);
+        const header = await this.#held(agentId);
         if (header === undefined) withdrawn.push(agentId);
         else held.push(header);
       }
@@ -75,6 +76,17 @@ export class Announcements {
       for (const agentId of batch) this.#changed.add(agentId);
       this.#parts.logger.debug(causeFields(cause), "announcement not answered, sent again");
       return false;
+    }
+  }
+
+  /** What the disk cannot give back is no checkpoint for anybody, and must not keep what else is held from being announced. */
+  async #held(agentId: string): Promise<SignedBytes | undefined> {
+    try {
+      return await this.#parts.held(agentId);
+    } catch (cause) {
+      if (!isFault(cause, "DATA_CORRUPT")) throw cause;
+      this.#parts.logger.error({ agentId, ...causeFields(cause) }, "what is held of it cannot be read: not announced");
+      return undefined;
     }
   }
 }
