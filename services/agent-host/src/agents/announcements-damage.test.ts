@@ -18,7 +18,7 @@ test("§8: a checkpoint that is damaged does not keep the others from being anno
   const announce: Authority["announce"] = async (_session, { held, withdrawn }) => void heard.push({ held, withdrawn });
   const announcements = new Announcements({
     authority: Object.assign(Object.create(registry) as Authority, { announce }),
-    session,
+    session: Object.assign(session, { registryKey: undefined }),
     clock,
     logger: pino({ level: "silent" }),
     held: async (agentId) => {
