@@ -162,14 +162,15 @@ describe("an agent that comes in", patient, () => {
     const { storage } = place;
     const large = next(created, { host: bob, text: "x".repeat(65 * 1024) });
     const written: string[] = [];
-    const { putStateAhead, dropStateAhead } = storage;
+    const putStateAhead = storage.putStateAhead.bind(storage);
+    const dropStateAhead = storage.dropStateAhead.bind(storage);
     storage.putStateAhead = async (agentId, checkpoint) => {
       written.push(`put ${checkpoint.header.stateDigest}`);
-      await putStateAhead.call(storage, agentId, checkpoint);
+      await putStateAhead(agentId, checkpoint);
     };
     storage.dropStateAhead = async (agentId, stateDigest) => {
       written.push(`drop ${stateDigest}`);
-      await dropStateAhead.call(storage, agentId, stateDigest);
+      await dropStateAhead(agentId, stateDigest);
     };
     const { stateDigest } = large.header;
     const ahead = async (checkpoint: Checkpoint) => {
