@@ -19,6 +19,8 @@ export interface FlockRules {
 }
 
 const hostNames = ["a", "b", "c"];
+/** It reaches one registry only, through a proxy. */
+const deafName = "c";
 const registryNames = ["registry-1", "registry-2"];
 const budget = 1_000_000_000_000n;
 const lookEveryMs = 100;
@@ -40,7 +42,11 @@ export class Flock implements AsyncDisposable {
     const flock = new Flock(cluster, rules);
     try {
       for (const name of registryNames) await cluster.startRegistry({ name, env: registryEnv(rules) });
-      await Promise.all(hostNames.map((name) => cluster.startHost({ name, env: hostEnv })));
+      await Promise.all(
+        hostNames.map((name) =>
+          cluster.startHost({ name, env: hostEnv, ...(name === deafName ? { proxied: ["registry"] } : {}) }),
+        ),
+      );
       flock.#watching = Promise.all(cluster.hosts.map((host) => flock.#lookAt(host)));
       const manifest = JSON.parse(await readFile(built("survivor/build/survivor.manifest.json"), "utf8")) as object;
       for (let agents = 0; agents < rules.agents; agents += cluster.hosts.length) {
@@ -67,6 +73,10 @@ export class Flock implements AsyncDisposable {
 
   get hosts(): readonly HostNode[] {
     return this.#cluster.hosts;
+  }
+
+  get deaf(): HostNode {
+    return this.#cluster.host(deafName);
   }
 
   get agents(): readonly string[] {

@@ -21,6 +21,10 @@ export interface StoreRules extends SuiteRules {
 export interface StoreRound {
   readonly loss: "flushall" | "rollback" | "unsynced";
   readonly dies?: "registries" | "host" | "both";
+  /** A host stands still until others have its agents, and goes on once the store has forgotten that (GA-8). */
+  readonly sleeps?: true;
+  /** A host hears nothing of the loss, and ticks under the lease that it has for as long as that lasts (GA-6). */
+  readonly deaf?: true;
 }
 
 const durationMs = 5_000;
@@ -39,13 +43,15 @@ const forgottenMoves = 3;
 export function storeRounds(share: "all" | "bounded"): readonly StoreRound[] {
   const bounded: readonly StoreRound[] = [
     { loss: "flushall", dies: "registries" },
-    { loss: "rollback", dies: "host" },
-    { loss: "unsynced" },
+    { loss: "rollback", dies: "host", deaf: true },
+    { loss: "unsynced", sleeps: true },
   ];
   if (share === "bounded") return bounded;
   return [
     ...bounded,
-    { loss: "flushall" },
+    { loss: "flushall", sleeps: true },
+    { loss: "flushall", deaf: true },
+    { loss: "unsynced" },
     { loss: "rollback" },
     { loss: "unsynced", dies: "host" },
     { loss: "flushall", dies: "both" },
@@ -54,9 +60,14 @@ export function storeRounds(share: "all" | "bounded"): readonly StoreRound[] {
   ];
 }
 
-function nameOf({ loss, dies }: StoreRound): string {
-  const also = { registries: "both registries die in quarantine", host: "a host dies before", both: "both die" };
-  return dies === undefined ? loss : `${loss}, ${also[dies]}`;
+function nameOf({ loss, dies, sleeps, deaf }: StoreRound): string {
+  const deaths = { registries: "both registries die in quarantine", host: "a host dies before", both: "both die" };
+  return [
+    loss,
+    ...(dies === undefined ? [] : [deaths[dies]]),
+    ...(sleeps ? ["a host wakes up after it"] : []),
+    ...(deaf ? ["a host hears nothing of it"] : []),
+  ].join(", ");
 }
 
 export async function runStoreLosses({ tally, signal, say, seed, share, only = "" }: StoreRules): Promise<void> {
@@ -101,11 +112,16 @@ async function lose(round: StoreRound, { flock, redis, seed, signal }: Scene): P
     const forget = await forgetter(round, redis);
     await flock.comes("agents move", () => drovers.arrived >= forgottenMoves && drovers.underWay > 0);
     const dead = round.dies === "host" || round.dies === "both" ? await someHostDies(flock, seed) : undefined;
+    const asleep = round.sleeps ? await someHostSleeps(flock, seed) : undefined;
+    const deaf = round.deaf ? flock.deaf : undefined;
+    deaf?.proxies.registry?.partition();
     const underWay = drovers.underWay;
     const lostAtMs = systemClock.monotonicMs();
     await forget();
     let sinceMs = systemClock.monotonicMs();
     dead?.process.start();
+    asleep?.resume();
+    if (deaf !== undefined) await hearsAgain(flock, deaf);
     if (round.dies === "registries" || round.dies === "both") {
       await registriesDieInQuarantine(flock, before.counter, signal);
       sinceMs = systemClock.monotonicMs();
@@ -125,7 +141,10 @@ async function lose(round: StoreRound, { flock, redis, seed, signal }: Scene): P
     });
     if (dead !== undefined) await dead.start({}, signal);
     const lineages = await settled(flock);
-    const wrong = [...watch.offences, ...wrongMarks(registries, from, after.incarnation)];
+    const wrong = [
+      ...watch.offences,
+      ...wrongMarks(registries, from, { incarnation: after.incarnation, lastsMs: durationMs + graceMs }),
+    ];
     const lastMs = Math.max(0, ...stood);
     if (lastMs > againWithinMs + allowanceMs) {
       wrong.push(`an agent ticked again after ${seconds(lastMs)}: ${againWithinMs + allowanceMs} ms are the limit`);
@@ -180,11 +199,44 @@ async function forgetter({ loss }: StoreRound, redis: RedisServer): Promise<() =
   }
 }
 
-async function someHostDies({ hosts }: Flock, seed: number): Promise<HostNode> {
-  const host = hosts[seed % hosts.length];
-  if (host === undefined) throw new Error("there is no host");
+async function someHostDies(flock: Flock, seed: number): Promise<HostNode> {
+  const host = someHost(flock, seed);
   await host.kill();
   return host;
+}
+
+/** What was sent meanwhile arrives then. */
+async function hearsAgain(flock: Flock, deaf: HostNode): Promise<void> {
+  try {
+    await flock.comes(`the lease of ${deaf.name} ends`, async (limited) => {
+      return !(await deaf.host.describeHost({}, { signal: limited })).leaseValid;
+    });
+  } finally {
+    deaf.proxies.registry?.calm();
+  }
+}
+
+function someHost({ hosts, deaf }: Flock, seed: number): HostNode {
+  const others = hosts.filter((host) => host !== deaf);
+  const host = others[seed % others.length];
+  if (host === undefined) throw new Error("there is no host");
+  return host;
+}
+
+/** It hears nothing until `resume`; by then its agents are others'. */
+async function someHostSleeps(flock: Flock, seed: number): Promise<HostNode> {
+  const { agents, watch } = flock;
+  const host = someHost(flock, seed);
+  host.pause();
+  try {
+    await flock.comes(`others have what ${host.name} ran`, () =>
+      agents.every((id) => watch.ownerOf(id) !== host.hostId),
+    );
+    return host;
+  } catch (error) {
+    host.resume();
+    throw error;
+  }
 }
 
 async function registriesDieInQuarantine(flock: Flock, above: bigint, signal: AbortSignal): Promise<void> {

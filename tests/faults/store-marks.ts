@@ -16,7 +16,11 @@ interface MarkLine {
   readonly what: keyof typeof messages;
   readonly registry: string;
   readonly incarnation: string;
+  readonly atMs: number;
 }
+
+/** Between two lines of two processes of one machine. */
+const clockSlackMs = 100;
 
 export async function markOf({ name, sessions }: RegistryNode, signal: AbortSignal): Promise<Mark> {
   const { mark } = await sessions.describeRegistry({}, { signal });
@@ -41,11 +45,11 @@ export function logEnds(registries: readonly RegistryNode[]): readonly number[] 
   return registries.map(({ process }) => process.log.count);
 }
 
-/** One incarnation, one end of quarantine: every offence in words, of what was logged since `from`. */
+/** One incarnation, one end of quarantine, not before its time: every offence in words, of what was logged since `from`. */
 export function wrongMarks(
   registries: readonly RegistryNode[],
   from: readonly number[],
-  incarnation: string,
+  { incarnation, lastsMs }: { readonly incarnation: string; readonly lastsMs: number },
 ): readonly string[] {
   const lines = registries.flatMap((registry, index) => linesOf(registry, from[index] ?? 0));
   const wrong: string[] = [];
@@ -54,6 +58,10 @@ export function wrongMarks(
     if (found.length !== 1 || found[0]?.incarnation !== incarnation) {
       wrong.push(`the quarantine of ${incarnation} was ${what} ${found.length} times: ${JSON.stringify(found)}`);
     }
+  }
+  const [written, ended] = (["written", "ended"] as const).map((what) => lines.find((line) => line.what === what));
+  if (written !== undefined && ended !== undefined && ended.atMs - written.atMs < lastsMs - clockSlackMs) {
+    wrong.push(`the quarantine of ${incarnation} lasted ${ended.atMs - written.atMs} ms: ${lastsMs} ms are the least`);
   }
   for (const { name } of registries) {
     const served = lines.some(
@@ -68,18 +76,18 @@ export function wrongMarks(
 
 function linesOf({ name, process }: RegistryNode, from: number): readonly MarkLine[] {
   return process.log.lines(from).flatMap((text) => {
-    const { msg, incarnation } = parsed(text);
+    const { msg, ...rest } = parsed(text);
     const what = (Object.keys(messages) as (keyof typeof messages)[]).find((key) => messages[key].test(msg));
-    return what === undefined ? [] : [{ what, registry: name, incarnation }];
+    return what === undefined ? [] : [{ what, registry: name, ...rest }];
   });
 }
 
 /** Nothing for a line that is no log line: what node itself prints when it is killed. */
-function parsed(text: string): { readonly msg: string; readonly incarnation: string } {
+function parsed(text: string): { readonly msg: string; readonly incarnation: string; readonly atMs: number } {
   try {
-    const line = JSON.parse(text) as { readonly msg?: unknown; readonly incarnation?: unknown };
-    return { msg: String(line.msg), incarnation: String(line.incarnation) };
+    const { msg, incarnation, time } = JSON.parse(text) as Readonly<Record<string, unknown>>;
+    return { msg: String(msg), incarnation: String(incarnation), atMs: Date.parse(String(time)) };
   } catch {
-    return { msg: "", incarnation: "" };
+    return { msg: "", incarnation: "", atMs: Number.NaN };
   }
 }
