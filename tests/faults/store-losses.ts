@@ -3,28 +3,24 @@
 // middle of the quarantine. After each loss: one new incarnation and one end of its quarantine, not one double tick, one
 // owner of each agent, one chain with every rollback marked, and everybody ticks again in time.
 
-import { cp, readdir, rename, rm, stat, truncate } from "node:fs/promises";
-import { join } from "node:path";
 import { systemClock } from "@godwit/common/clock";
-import { type HostNode, type RedisServer, startRedis } from "@godwit/testing";
-import { Redis } from "ioredis";
+import { type RedisServer, startRedis } from "@godwit/testing";
 import { Drovers, Flock } from "./flock.ts";
 import type { SuiteRules } from "./frames.ts";
-import { logEnds, markOf, recoveredFrom, wrongMarks } from "./store-marks.ts";
+import { logEnds, recoveredFrom, wrongMarks } from "./store-marks.ts";
+import {
+  forgetter,
+  hearsAgain,
+  registriesDieInQuarantine,
+  type StoreRound,
+  someHostDies,
+  someHostSleeps,
+} from "./store-troubles.ts";
 
 export interface StoreRules extends SuiteRules {
   readonly seed: number;
   /** `bounded`: one of each kind, and each death once. */
   readonly share: "all" | "bounded";
-}
-
-export interface StoreRound {
-  readonly loss: "flushall" | "rollback" | "unsynced";
-  readonly dies?: "registries" | "host" | "both";
-  /** A host stands still until others have its agents, and goes on once the store has forgotten that (GA-8). */
-  readonly sleeps?: true;
-  /** A host hears nothing of the loss, and ticks under the lease that it has for as long as that lasts (GA-6). */
-  readonly deaf?: true;
 }
 
 const durationMs = 5_000;
@@ -123,7 +119,7 @@ async function lose(round: StoreRound, { flock, redis, seed, signal }: Scene): P
     asleep?.resume();
     if (deaf !== undefined) await hearsAgain(flock, deaf);
     if (round.dies === "registries" || round.dies === "both") {
-      await registriesDieInQuarantine(flock, before.counter, signal);
+      await registriesDieInQuarantine(flock, { above: before.counter, afterMs: (durationMs + graceMs) / 2, signal });
       sinceMs = systemClock.monotonicMs();
     }
     const after = await flock.comes("the quarantine is over", (limited) =>
@@ -162,94 +158,6 @@ async function lose(round: StoreRound, { flock, redis, seed, signal }: Scene): P
   } finally {
     await drovers.stop();
   }
-}
-
-/** Takes down what the store is set back to; what it gives makes the store forget what came after, and is it running again. */
-async function forgetter({ loss }: StoreRound, redis: RedisServer): Promise<() => Promise<void>> {
-  const [kept, copy] = [join(redis.dir, "appendonlydir"), join(redis.dir, "copy")];
-  switch (loss) {
-    case "flushall":
-      return async () => {
-        const client = new Redis(redis.url);
-        await client.flushall();
-        client.disconnect();
-      };
-    case "rollback":
-      await cp(kept, copy, { recursive: true });
-      return async () => {
-        await redis.kill();
-        await rm(kept, { recursive: true });
-        await rename(copy, kept);
-        await redis.restart();
-      };
-    case "unsynced": {
-      // A process that is killed leaves what it wrote to the kernel; a machine that loses power does not.
-      const [name] = (await readdir(kept)).filter((file) => file.endsWith(".incr.aof"));
-      if (name === undefined) throw new Error(`no log of commands in ${kept}`);
-      const log = join(kept, name);
-      const { size: synced } = await stat(log);
-      return async () => {
-        await redis.kill();
-        const { size: written } = await stat(log);
-        // Somewhere in the middle of a command.
-        await truncate(log, synced + Math.floor((written - synced) / 3));
-        await redis.restart();
-      };
-    }
-  }
-}
-
-async function someHostDies(flock: Flock, seed: number): Promise<HostNode> {
-  const host = someHost(flock, seed);
-  await host.kill();
-  return host;
-}
-
-/** What was sent meanwhile arrives then. */
-async function hearsAgain(flock: Flock, deaf: HostNode): Promise<void> {
-  try {
-    await flock.comes(`the lease of ${deaf.name} ends`, async (limited) => {
-      return !(await deaf.host.describeHost({}, { signal: limited })).leaseValid;
-    });
-  } finally {
-    deaf.proxies.registry?.calm();
-  }
-}
-
-function someHost({ hosts, deaf }: Flock, seed: number): HostNode {
-  const others = hosts.filter((host) => host !== deaf);
-  const host = others[seed % others.length];
-  if (host === undefined) throw new Error("there is no host");
-  return host;
-}
-
-/** It hears nothing until `resume`; by then its agents are others'. */
-async function someHostSleeps(flock: Flock, seed: number): Promise<HostNode> {
-  const { agents, watch } = flock;
-  const host = someHost(flock, seed);
-  host.pause();
-  try {
-    await flock.comes(`others have what ${host.name} ran`, () =>
-      agents.every((id) => watch.ownerOf(id) !== host.hostId),
-    );
-    return host;
-  } catch (error) {
-    host.resume();
-    throw error;
-  }
-}
-
-async function registriesDieInQuarantine(flock: Flock, above: bigint, signal: AbortSignal): Promise<void> {
-  const { registries } = flock;
-  const inQuarantine = async (limited: AbortSignal) =>
-    (await Promise.all(registries.map((registry) => markOf(registry, limited)))).every(
-      ({ counter, quarantine }) => counter > above && quarantine,
-    );
-  await flock.comes("both registries are in quarantine", inQuarantine);
-  await systemClock.sleep((durationMs + graceMs) / 2, signal);
-  await Promise.all(registries.map((registry) => registry.kill()));
-  for (const registry of registries) registry.process.start();
-  await flock.comes("both registries are in quarantine again", inQuarantine);
 }
 
 /** Of each agent the lineage, verified, after one host alone was seen to own it. */

@@ -67,8 +67,8 @@ export class TickWatch {
         (other) => compareTerms(other.term, term) > 0 && other.sinceMs <= seen.atMs,
       );
       if (later !== undefined) {
-        const how = `from tick ${seen.tick} to ${tick} on ${hostId}`;
-        this.#offences.add(`${what}: goes on ${how} after ${later.hostId} had it as ${formatTerm(later.term)}`);
+        // Once for all its ticks: without their numbers it is the same text.
+        this.#offences.add(`${what}: ticks on ${hostId} after ${later.hostId} had it as ${formatTerm(later.term)}`);
       }
     }
     seen.tick = tick;
