@@ -136,7 +136,6 @@ async function lose(round: StoreRound, { flock, redis, seed, signal }: Scene): P
       return longest === undefined || longest.toMs - longest.fromMs < standstillMs ? [] : [longest.toMs - sinceMs];
     });
     if (dead !== undefined) await dead.start({}, signal);
-    const lineages = await settled(flock);
     const wrong = [
       ...watch.offences,
       ...wrongMarks(registries, from, { incarnation: after.incarnation, lastsMs: durationMs + graceMs }),
@@ -145,7 +144,10 @@ async function lose(round: StoreRound, { flock, redis, seed, signal }: Scene): P
     if (lastMs > againWithinMs + allowanceMs) {
       wrong.push(`an agent ticked again after ${seconds(lastMs)}: ${againWithinMs + allowanceMs} ms are the limit`);
     }
+    // Before anything is waited for that would not come then.
     if (wrong.length > 0) throw new Error(`${wrong.join("\n")}\n${flock.evidence()}`);
+    const lineages = await settled(flock);
+    if (watch.offences.length > 0) throw new Error(`${watch.offences.join("\n")}\n${flock.evidence()}`);
     const owners = lineages.flatMap(({ owners: all }) => all.filter(({ era }) => era === after.counter));
     const rollbacks = lineages.flatMap(({ owners: all }) => all.filter(({ rollback }) => rollback !== undefined));
     return [
