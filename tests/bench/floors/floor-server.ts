@@ -2,10 +2,13 @@
 // loopback. It ends with its standard input, so that none outlives its benchmark.
 //
 // gRPC  /floor/Call: the request's first four bytes are how many bytes to answer.
+// gRPC  /floor/Stored: the same, after one bare Redis script, on the Redis whose address is the only argument.
 // TCP   four bytes of length, then so many bytes: answered with one byte when the last has come.
 
 import { createServer, type Socket } from "node:net";
 import { Server, ServerCredentials, type UntypedHandleCall } from "@grpc/grpc-js";
+import { Redis } from "ioredis";
+import { bareScript } from "../registry/measuring.ts";
 
 const asIs = (bytes: Buffer): Buffer => bytes;
 const answer: UntypedHandleCall = (
@@ -15,6 +18,16 @@ const answer: UntypedHandleCall = (
 
 const grpc = new Server();
 grpc.register("/floor/Call", answer, asIs, asIs, "unary");
+
+const [, , redisUrl] = process.argv;
+if (redisUrl !== undefined) {
+  const script = bareScript(new Redis(redisUrl), { bytes: 700 });
+  const stored: UntypedHandleCall = (
+    { request }: { readonly request: Buffer },
+    reply: (error: null, bytes: Buffer) => void,
+  ) => void script().then(() => reply(null, Buffer.alloc(request.readUInt32BE(0))));
+  grpc.register("/floor/Stored", stored, asIs, asIs, "unary");
+}
 const grpcPort = await new Promise<number>((resolve, reject) => {
   grpc.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, port) =>
     error === null ? resolve(port) : reject(error),

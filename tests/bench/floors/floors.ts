@@ -18,10 +18,12 @@ export class Floors implements AsyncDisposable {
   readonly #socket: Socket;
   readonly #file: number;
 
-  /** `dir`: where bytes are made durable; on the disk of what is compared with it. */
-  static async start(dir: string, signal: AbortSignal): Promise<Floors> {
+  /** `dir`: where bytes are made durable, on the disk of what is compared with it. `redisUrl`: for `storedCall`. */
+  static async start(dir: string, signal: AbortSignal, redisUrl?: string): Promise<Floors> {
     const entry = fileURLToPath(new URL("./floor-server.ts", import.meta.url));
-    const child = spawn(process.execPath, [entry], { stdio: ["pipe", "pipe", "inherit"] });
+    const child = spawn(process.execPath, redisUrl === undefined ? [entry] : [entry, redisUrl], {
+      stdio: ["pipe", "pipe", "inherit"],
+    });
     const lines = createInterface({ input: child.stdout });
     const [line] = await once(lines, "line", { signal });
     const { grpcPort, tcpPort } = JSON.parse(String(line)) as { grpcPort: number; tcpPort: number };
@@ -39,13 +41,23 @@ export class Floors implements AsyncDisposable {
   }
 
   /** One unary call with so many bytes there and back, without protobuf and without deadlines. */
-  async call({ requestBytes, responseBytes }: { readonly requestBytes: number; readonly responseBytes: number }) {
+  async call(bytes: { readonly requestBytes: number; readonly responseBytes: number }): Promise<void> {
+    await this.#call("/floor/Call", bytes);
+  }
+
+  /** The same, in which the other end runs one bare Redis script before it answers: what no command can do without. */
+  async storedCall(bytes: { readonly requestBytes: number; readonly responseBytes: number }): Promise<void> {
+    await this.#call("/floor/Stored", bytes);
+  }
+
+  async #call(
+    path: string,
+    { requestBytes, responseBytes }: { readonly requestBytes: number; readonly responseBytes: number },
+  ): Promise<void> {
     const request = Buffer.alloc(Math.max(4, requestBytes));
     request.writeUInt32BE(responseBytes);
     await new Promise<void>((resolve, reject) => {
-      this.#grpc.makeUnaryRequest("/floor/Call", asIs, asIs, request, (error) =>
-        error === null ? resolve() : reject(error),
-      );
+      this.#grpc.makeUnaryRequest(path, asIs, asIs, request, (error) => (error === null ? resolve() : reject(error)));
     });
   }
 

@@ -2,7 +2,8 @@
 //
 // The command is `revert_handoff` of an agent that was not begun to be handed over: verified, decided, written with its
 // history entry, and repeatable. Its floor is one bare grpc-js call to another process with as many bytes, plus one bare
-// Redis script (EVALSHA, one SET of a record's size) on the very Redis that the registry uses. A renewal with many agents
+// Redis script (EVALSHA, one SET of a record's size) on the very Redis that the registry uses, each by itself; beside it
+// stands the two as one chain, in which the script's process and the answer have to be waited for in between. A renewal with many agents
 // has the renewal with one agent as its floor: the two must cost the same.
 // Everything is measured in turns, round by round, one call at a time; a figure is the median of the rounds' medians.
 
@@ -32,7 +33,7 @@ export async function measureCommands(
     embedded: stack.use(await Cluster.create()),
     redis: stack.use(await Cluster.create({ redisUrl: `${redis.url}/1` })),
   };
-  const floors = stack.use(await Floors.start(clusters.embedded.dir, signal));
+  const floors = stack.use(await Floors.start(clusters.embedded.dir, signal, `${redis.url}/3`));
 
   const works = new Map<string, Work>();
   let recordBytes = 0;
@@ -54,6 +55,7 @@ export async function measureCommands(
     answerBytes = recordBytes + 40;
   }
   works.set("bare call", () => floors.call({ requestBytes: REQUEST_BYTES, responseBytes: answerBytes }));
+  works.set("bare stored call", () => floors.storedCall({ requestBytes: REQUEST_BYTES, responseBytes: answerBytes }));
   const floorRedis = stack.adopt(new Redis(`${redis.url}/2`), (client) => client.disconnect());
   works.set("bare script", bareScript(floorRedis, { bytes: recordBytes }));
   works.set("bare commit", bareCommit(stack, join(clusters.embedded.dir, "floor.db"), recordBytes));
@@ -113,6 +115,15 @@ function results(of: (name: string) => number, agents: number): Results {
           ),
         ]
       : []),
+    ...(store === "redis"
+      ? [
+          ms(
+            "redis: revert_handoff / bare call in which the other process runs the bare Redis script",
+            of("redis: command"),
+            of("bare stored call"),
+          ),
+        ]
+      : []),
     ms(`${store}: get_agent / bare call`, of(`${store}: read`), call),
     ms(`${store}: renew_session, 1 agent / bare call + bare Redis script`, of(`${store}: renew 1`), floor),
     ms(
@@ -122,6 +133,8 @@ function results(of: (name: string) => number, agents: number): Results {
       1.1,
     ),
   ]);
-  const notes = ["bare call", "bare script", "bare commit"].map((name) => `${name}: ${of(name).toFixed(3)} ms`);
+  const notes = ["bare call", "bare script", "bare stored call", "bare commit"].map(
+    (name) => `${name}: ${of(name).toFixed(3)} ms`,
+  );
   return { figures, notes };
 }
