@@ -225,6 +225,7 @@ export function assemble(options: HostConfig, ports: HostPorts): HostGraph {
         else replicator.left(agentId);
       },
       onHeldChanged: (agentId) => announcements.changed(agentId),
+      announced: () => announcements.caughtUp(),
       onTick: (ended) => {
         metrics.ticks.inc({ outcome: ended.outcome });
         if (ended.elapsedNs !== undefined) metrics.tickSeconds.observe(Number(ended.elapsedNs) / 1e9);

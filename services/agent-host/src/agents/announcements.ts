@@ -7,6 +7,7 @@ import type { SignedBytes } from "@godwit/common/lease";
 import type { Logger } from "pino";
 import type { Authority, SessionView } from "../registry/ports.ts";
 import { causeFields } from "./cause-fields.ts";
+import { Exclusive } from "./exclusive.ts";
 
 export interface AnnouncementsParts {
   readonly authority: Authority;
@@ -24,6 +25,8 @@ const maxAnnounced = 500;
 export class Announcements {
   readonly #parts: AnnouncementsParts;
   readonly #changed = new Set<string>();
+  /** One announcement at a time, so that who waits for the last one has waited for all. */
+  readonly #turns = new Exclusive();
   #running = new AbortController();
   #loop: Promise<void> = Promise.resolve();
 
@@ -34,6 +37,14 @@ export class Announcements {
   /** What is held of the agent changed: a newer checkpoint, none any more, or it runs here now. */
   changed(agentId: string): void {
     this.#changed.add(agentId);
+  }
+
+  /** Announces what is waiting to be; false when the registry does not answer. */
+  async caughtUp(): Promise<boolean> {
+    do {
+      if (this.#parts.session.current === undefined || !(await this.#flush())) return false;
+    } while (this.#changed.size > 0);
+    return true;
   }
 
   async start(): Promise<void> {
@@ -53,7 +64,11 @@ export class Announcements {
     }
   }
 
-  async #flush(): Promise<boolean> {
+  #flush(): Promise<boolean> {
+    return this.#turns.run(() => this.#announce());
+  }
+
+  async #announce(): Promise<boolean> {
     const session = this.#parts.session.current;
     if (session === undefined || this.#changed.size === 0) return true;
     const batch = [...this.#changed].slice(0, maxAnnounced);

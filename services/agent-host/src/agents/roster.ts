@@ -43,6 +43,8 @@ export interface RosterParts {
   readonly onLeft: (agentId: string) => void;
   /** What is held and not run changed: it is announced. */
   readonly onHeldChanged: (agentId: string) => void;
+  /** Whether the registry has heard of all of that. */
+  readonly announced: () => Promise<boolean>;
   readonly onTick: (ended: EndedTick) => void;
 }
 
@@ -303,9 +305,9 @@ export class Roster {
 
   /** A tenancy for an agent that is about to come in; nothing runs yet. */
   tenancy(agentId: string, journal: JournalEntry): Tenancy {
-    const { authority, keeper, storage, signer, entropy, logger } = this.#parts;
+    const { authority, keeper, storage, signer, entropy, logger, announced } = this.#parts;
     return new Tenancy(
-      { agentId, authority, keeper, storage, signer, entropy, logger },
+      { agentId, authority, keeper, storage, signer, entropy, logger, announced },
       { trustDataLock: this.#rules.trustDataLock },
       journal,
     );

@@ -208,6 +208,19 @@ describe("after a restart", patient, () => {
     expect(await tenancy.settle()).toEqual({ kind: "granted" });
   });
 
+  test("§4, GA-5: it is closed only once the registry has heard of what is held here, else an older replica could win", async () => {
+    const place = await AgentPlace.create();
+    await place.granted();
+    await place.restart("boot-2");
+    const tenancy = place.tenancy({ trustDataLock: true });
+    place.announced = false;
+    expect(await tenancy.settle()).toEqual({ kind: "waiting", why: "earlier-session-not-void" });
+    expect(place.session.closedEarlier).toEqual([]);
+    place.announced = true;
+    await tenancy.settle();
+    expect(place.session.closedEarlier).toEqual([ada.bootId]);
+  });
+
   test("GA-5: another host is the owner: what is held here is a replica", async () => {
     const place = await AgentPlace.create();
     await place.granted();

@@ -54,6 +54,8 @@ export interface TenancyParts {
   readonly signer: Signer;
   readonly entropy: Entropy;
   readonly logger: Logger;
+  /** Whether the registry has heard of everything that this host holds and does not run; announces what it has not. */
+  readonly announced: () => Promise<boolean>;
 }
 
 /** What of an agent's past on the disk is shown when it is brought back. */
@@ -539,6 +541,8 @@ export class Tenancy {
 
   async #closeEarlier(bootId: string): Promise<Progress> {
     try {
+      // What dies with that session is offered at once, and an older replica must not win over what is held here (§4).
+      if (!(await this.#parts.announced())) return { kind: "waiting", why: "earlier-session-not-void" };
       await this.#parts.keeper.closeEarlier(bootId);
       return { kind: "waiting", why: "earlier-session-not-void" };
     } catch (cause) {

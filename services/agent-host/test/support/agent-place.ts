@@ -52,6 +52,8 @@ export class AgentPlace {
   readonly outcomes: TickOutcome["kind"][] = [];
   readonly left: string[] = [];
   readonly heldChanged: string[] = [];
+  /** The registry has heard of what is held here. */
+  announced = true;
   /** What was logged, as the operator would read it. */
   readonly lines: Record<string, unknown>[] = [];
   readonly logger = pino({ level: "debug" }, { write: (line: string) => void this.lines.push(JSON.parse(line)) });
@@ -140,7 +142,8 @@ export class AgentPlace {
     const { agentId, storage, session: keeper, registry: authority, logger, entropy } = this;
     const journal = storage.agent(agentId)?.journal;
     if (journal === undefined) throw new Error("the agent is not here");
-    const parts = { agentId, authority, keeper, storage, signer: ada.signer, entropy, logger };
+    const announced = async () => this.announced;
+    const parts = { agentId, authority, keeper, storage, signer: ada.signer, entropy, logger, announced };
     return new Tenancy(parts, { trustDataLock }, journal);
   }
 
@@ -211,6 +214,7 @@ export class AgentPlace {
         onStanding: () => this.onStanding(),
         onLeft: (agentId) => void this.left.push(agentId),
         onHeldChanged: (agentId) => void this.heldChanged.push(agentId),
+        announced: async () => this.announced,
         onTick: ({ outcome }) => void this.outcomes.push(outcome),
       },
       {
