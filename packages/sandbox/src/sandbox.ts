@@ -24,7 +24,7 @@ export interface SandboxParts {
   /** Where agents run; by default in worker threads. */
   threads?(limits: WorkerLimits): ThreadPool;
   /** Makes code of a module; by default in the background. */
-  compile?(bytes: Uint8Array): Promise<WasmModule>;
+  readonly compile?: (bytes: Uint8Array) => Promise<WasmModule>;
 }
 
 export interface StartOptions {
