@@ -125,6 +125,10 @@ describe("judge", () => {
     expect(look({ owner: earlier }, {}, true).kind).toBe("recover");
   });
 
+  test("GA-5: so it is when an operator asks for the agent", () => {
+    expect(look({ owner: earlier }, { asked: true })).toEqual({ kind: "wait", why: "earlier-session-not-void" });
+  });
+
   test("GA-5: with --trust-data-lock a session that the journal names is closed at once", () => {
     const verdict = look({ owner: earlier }, { mayCloseEarlier: (bootId) => bootId === "boot-1" });
     expect(verdict).toEqual({ kind: "close-earlier", bootId: "boot-1" });
@@ -169,7 +173,8 @@ describe("judge", () => {
   });
 
   test("GH-1: a term that was relinquished is never taken up", () => {
-    const journal: JournalEntry = { phase: "recovering", bootId: "boot-2", commandId: "x", base };
+    const journal: JournalEntry = { phase: "recovering", bootId: "boot-2", commandId: record.lastCommand, base };
+    expect(look({}, { journal }).kind).toBe("take-up");
     expect(look({}, { journal, relinquished: { era: 0n, major: 3n } }).kind).toBe("recover");
   });
 

@@ -552,6 +552,24 @@ describe("handing over", patient, () => {
   });
 });
 
+describe("a checkpoint that the disk does not take", patient, () => {
+  test("EI-3: the next one names the newest that is there, and the agent goes on", async () => {
+    const { place, supervisor } = await ticking();
+    const { storage } = place;
+    const commit = storage.commit.bind(storage);
+    storage.commit = async () => {
+      throw new Fault({ code: "DISK_FAILED", path: "host.db", reason: "it is full" });
+    };
+    expect(await faultOf(supervisor.lastCheckpoint())).toBe("DISK_FAILED");
+    storage.commit = commit;
+    await place.turn();
+    await supervisor.lastCheckpoint();
+    expect(await place.held()).toEqual([2n, 0n]);
+    const kept = await storage.latestCheckpoint(place.agentId);
+    expect(kept?.header.previous).toBe(place.first.digest);
+  });
+});
+
 describe("giving up", patient, () => {
   test("§4: a stop whose release was not answered: nothing ticks until it was", async () => {
     const { place, supervisor } = await ticking();
