@@ -44,7 +44,7 @@ test("§4: a host that is back before its session ends is heard, so an older rep
   const [a, b] = [cluster.host("a"), cluster.host("b")];
   const agentId = await startSurvivor(cluster, a);
   const replica = await cluster.waitFor((signal) => b.agent(agentId, signal), { what: "b has a replica" });
-  b.pause(); // what a commits from here on reaches nobody
+  await b.kill(); // what a commits from here on reaches nobody; a stopped one would find it in its sockets
   const newest = await cluster.waitFor(
     async (signal) => {
       const checkpoint = (await a.agent(agentId, signal))?.checkpoint;
@@ -53,8 +53,7 @@ test("§4: a host that is back before its session ends is heard, so an older rep
     { what: "a is ahead of the replica" },
   );
   await a.kill();
-  b.resume();
-  await a.restart();
+  await Promise.all([a.restart(), b.restart()]);
   const seen = await cluster.waitFor(
     async (signal) => {
       const answer = await cluster.registry.authority.getAgent({ agentId }, { signal });

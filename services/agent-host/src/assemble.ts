@@ -254,7 +254,10 @@ export function assemble(options: HostConfig, ports: HostPorts): HostGraph {
     random,
     logger,
     onOffer: ({ agentId }) => {
-      if (storage.agent(agentId) === undefined || roster.supervisor(agentId) !== undefined) return;
+      if (storage.agent(agentId) === undefined) return;
+      const supervisor = roster.supervisor(agentId);
+      // It waits for what the offer tells of: asked later, the registry may have offered the agent to somebody else.
+      if (supervisor !== undefined) return supervisor.nudge();
       logger.info({ agentId }, "offered by the registry: recovering it");
       roster
         .recover(agentId, new AbortController().signal)
