@@ -111,7 +111,7 @@ describe("EI-3: the spine goes from a checkpoint to genesis, base by base", () =
     expect(verifySpine([], created.header, key)).toEqual([]);
   });
 
-  const other = next(created, { host: ada, text: "another" });
+  const other = next(adaTicks[0], { host: ada, text: "another" });
   test.for<[string, readonly Checkpoint[]]>([
     ["with one missing", [bobFirst, created]],
     ["that ends before tick 0", [bobFirst, adaTicks[1]]],
