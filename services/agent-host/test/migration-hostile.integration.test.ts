@@ -274,6 +274,17 @@ describe("a spine that is none", () => {
     const headers = [other.created.signed];
     expect(await liar.refusal({ kind: "spine", headers, last: true, receipts: [] })).toBe("CHECKPOINT_INVALID");
   });
+
+  test("T-55: of an agent with another manifest than was offered is refused", async () => {
+    const set = await setting();
+    const liar = await Liar.at(set);
+    const manifest = Buffer.concat([liar.offer().manifest, Buffer.from(" ")]); // says the same, and is another one
+    await liar.say(liar.offer({ manifest }));
+    expect((await liar.hear())?.kind).toBe("accept");
+    await liar.say(...chunksOf("module", set.story.module));
+    expect(await liar.refusal(...spineFrames(await set.agent.spine(), undefined))).toBe("CHECKPOINT_INVALID");
+    await expectUntouched(set);
+  });
 });
 
 describe("the spine of an agent that has moved", () => {
