@@ -275,7 +275,7 @@ describe("a spine that is none", () => {
     expect(await liar.refusal({ kind: "spine", headers, last: true, receipts: [] })).toBe("CHECKPOINT_INVALID");
   });
 
-  test("T-55: of an agent with another manifest than was offered is refused", async () => {
+  test("of an agent with another manifest than was offered is refused", async () => {
     const set = await setting();
     const liar = await Liar.at(set);
     const manifest = Buffer.concat([liar.offer().manifest, Buffer.from(" ")]); // says the same, and is another one
