@@ -148,6 +148,7 @@ describe("a migration with its retries", () => {
       selected("b", "c"),
       scanned(),
       ended(failed(dear)),
+      waited,
     );
     expect(tried).toEqual(["b", "c", "b"]);
   });
@@ -165,10 +166,22 @@ describe("a migration with its retries", () => {
   });
 
   test("attempts at one target are counted over both lists", () => {
-    const events = [ended(recovered(lost)), selected("b"), scanned(), ended(failed(busy)), waited, ended(failed(busy))];
+    const again = [ended(recovered(lost)), selected("b"), scanned(), waited];
+    const events = [...again, ended(failed(busy)), waited, ended(failed(busy))];
     const { tried, outcome } = run(plan, selected("b"), scanned(), ...events);
     expect(tried).toEqual(["b", "b", "b"]);
     expect(outcome?.kind).toBe("given-up");
+  });
+
+  test("GH-6: a target that is named again is retried, with a back-off and within its budget (seed 1000173)", () => {
+    const twice = [selected("b"), scanned(), ended(recovered(lost)), selected("b"), scanned()];
+    const { tried, waits, all } = run(plan, ...twice);
+    expect(tried).toEqual(["b"]);
+    expect(waits).toHaveLength(1);
+    expect(all.at(-1)).toMatchObject({ kind: "back-off", hostId: "b" });
+    const poor = run(plan, ...twice, { kind: "no-budget" });
+    expect(poor.tried).toEqual(["b"]);
+    expect(poor.outcome).toEqual({ kind: "given-up", failure: lost });
   });
 
   test("a named host comes first; the registry is asked only when the caller allows others", () => {

@@ -66,6 +66,8 @@ export interface CampaignState {
   /** Not to be asked again: fatal, or tried often enough. */
   readonly excluded: readonly string[];
   readonly lastFailure: Failure | undefined;
+  /** Of the attempt that ended last: from 0 to 1, 1 excluded. */
+  readonly lastDraw: number;
 }
 
 export type CampaignEvent =
@@ -106,6 +108,7 @@ export function startCampaign(plan: CampaignPlan): CampaignStep {
     attempts: {},
     excluded: [plan.sourceHostId],
     lastFailure: undefined,
+    lastDraw: 0,
   };
   if (plan.aim.kind === "host" && plan.aim.hostId === plan.sourceHostId) {
     return end(state, given("fatal-migration", { code: "AGENT_EXISTS", agentId: plan.agentId }));
@@ -205,7 +208,7 @@ function attemptEnded(
   }
   const { failure } = outcome;
   const report = reports(hostId, outcome);
-  const failed: CampaignState = { ...state, lastFailure: failure };
+  const failed: CampaignState = { ...state, lastFailure: failure, lastDraw: draw };
   if (outcome.kind !== "failed") return end(failed, { kind: "given-up", failure }, ...report);
   if (stopped !== undefined) return end(failed, given("fatal-migration", stopped), ...report);
 
@@ -216,10 +219,7 @@ function attemptEnded(
   if (failure.class === "ambiguous" || outcome.recovered !== undefined || number >= attempts) {
     return next(spent, ...report);
   }
-  return {
-    state: { ...failed, phase: { kind: "backing-off", hostId, number: number + 1 } },
-    commands: [...report, { kind: "back-off", hostId, ms: delayMs(state.plan.policy, number, draw) }],
-  };
+  return again(failed, hostId, ...report);
 }
 
 /** What a healthy host may answer. */
@@ -245,7 +245,10 @@ function reports(hostId: string, outcome: SourceOutcome): readonly CampaignComma
 function next(state: CampaignState, ...before: readonly CampaignCommand[]): CampaignStep {
   const { aim, agentId } = state.plan;
   const [hostId, ...queue] = state.queue;
-  if (hostId !== undefined) return attempt({ ...state, queue }, hostId, ...before);
+  if (hostId !== undefined) {
+    const rest = { ...state, queue };
+    return Object.hasOwn(state.attempts, hostId) ? again(rest, hostId, ...before) : attempt(rest, hostId, ...before);
+  }
 
   const mayAsk = aim.kind === "any-candidate" || aim.otherwise === "candidates";
   if (mayAsk && state.asked < MOST_QUESTIONS) return select(state, 1, ...before);
@@ -258,6 +261,16 @@ function select(state: CampaignState, attempt: number, ...before: readonly Campa
   return {
     state: { ...state, phase: { kind: "selecting", attempt } },
     commands: [...before, { kind: "select", excluded: state.excluded }],
+  };
+}
+
+/** GH-6: whatever lies between two attempts at a target, the second one has a back-off and a place in its retry budget. */
+function again(state: CampaignState, hostId: string, ...before: readonly CampaignCommand[]): CampaignStep {
+  const { plan, attempts, lastDraw } = state;
+  const made = attempts[hostId] ?? 0;
+  return {
+    state: { ...state, phase: { kind: "backing-off", hostId, number: made + 1 } },
+    commands: [...before, { kind: "back-off", hostId, ms: delayMs(plan.policy, made, lastDraw) }],
   };
 }
 
