@@ -176,11 +176,16 @@ export async function runSeed(rules: SeedRules): Promise<SeedReport> {
   const goesOn = (agentId: string) =>
     (history.lastTickMs(agentId) ?? 0) > endMs + 1 || history.agents.get(agentId)?.record?.reason === "unfunded";
   const ticksAgain = () => agents.every(goesOn);
-  // What an operator has stopped waits to be asked, by whoever has it.
+  // What an operator has stopped waits to be asked, by whoever has it; where the store forgot that it was asked already, a
+  // tombstone still says so (GA-9), and this host may hold the only checkpoint that may be gone on from.
   const askAgain = () => {
     for (const [agentId, { record }] of history.agents) {
-      if (record?.state !== "RETIRED" || record.reason === "unfunded") continue;
-      for (const host of cluster.hosts) operator.recover(agentId, host);
+      if (record?.reason === "unfunded") continue;
+      const isStopped = record?.state === "RETIRED";
+      for (const host of cluster.hosts) {
+        const journal = host.storage?.agent(agentId)?.journal;
+        if (isStopped || (!goesOn(agentId) && journal?.phase === "retired")) operator.recover(agentId, host);
+      }
     }
     timeline.after(5_000, askAgain);
   };
@@ -243,8 +248,10 @@ function untidy(
   const open = [...records]
     .filter(([, { state }]) => state === "HANDOFF_INITIATED" || state === "HANDOFF_PENDING")
     .map(([agentId, { state }]) => ({ agentId, what: `its record is still ${state}` }));
+  // One whose money has ended ticks no more, whether its record was lost afterwards or not.
   const unsaved = [...history.agents]
-    .filter(([id, { lastCheckpointMs }]) => records.get(id)?.state !== "RETIRED" && lastCheckpointMs < sinceMs)
+    .filter(([id]) => records.get(id)?.state !== "RETIRED" && (history.lastTickMs(id) ?? 0) > sinceMs)
+    .filter(([, { lastCheckpointMs }]) => lastCheckpointMs < sinceMs)
     .map(([agentId, { lastCheckpointMs }]) => ({
       agentId,
       what: `it has no checkpoint since ${Math.round(lastCheckpointMs)} ms`,
