@@ -142,7 +142,7 @@ export async function runSeed(rules: SeedRules): Promise<SeedReport> {
   }
   await timeline.runUntil(() => timeline.nowMs >= QUIET_MS);
 
-  const drawnMs = shape.between(LEAST_MS, LEAST_MS * 1.5);
+  const drawnMs = shape.between(LEAST_MS, LEAST_MS * 1.1);
   const lengthMs = rules.lengthMs ?? drawnMs;
   const plan = drawFaults(chance.fork("faults"), {
     firstMs: QUIET_MS,
@@ -209,7 +209,7 @@ export async function runSeed(rules: SeedRules): Promise<SeedReport> {
     await timeline.runUntil(() => {
       if (timeline.nowMs < lookAtMs) return false;
       lookAtMs = timeline.nowMs + 1_000;
-      return timeline.nowMs > endMs + TIDY_WITHIN_MS || (timeline.nowMs > endMs + 30_000 && leftovers().length === 0);
+      return timeline.nowMs > endMs + TIDY_WITHIN_MS || (timeline.nowMs > endMs + 15_000 && leftovers().length === 0);
     });
     for (const { agentId, what } of leftovers()) history.violated("I8", agentId, what);
   }

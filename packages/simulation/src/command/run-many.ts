@@ -1,4 +1,6 @@
-// Seeds over worker processes. A worker that dies costs its seed, which is a failure, and is replaced.
+// Seeds over worker processes. A worker that dies costs its seed, which is a failure, and is replaced. One that has run many
+// is replaced too: a process that the simulator kills leaves signals behind that nobody will ever abort, and Node keeps
+// every signal of AbortSignal.any() that is listened to, with all that its listeners hold (some 4 MB a seed).
 
 import { type ChildProcess, fork } from "node:child_process";
 import type { Clock } from "@godwit/common/clock";
@@ -25,6 +27,8 @@ export interface ManyRules {
   readonly onReport: (report: SeedReport) => void;
 }
 
+const SEEDS_PER_WORKER = 50;
+
 const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
 
 export async function runMany(rules: ManyRules): Promise<void> {
@@ -43,7 +47,12 @@ async function lane(take: () => number | undefined, { signal, onReport, fixed }:
   const onAbort = () => worker?.kill("SIGKILL");
   signal.addEventListener("abort", onAbort, { once: true });
   try {
+    let begun = 0;
     for (let seed = take(); seed !== undefined; seed = take()) {
+      if (begun++ % SEEDS_PER_WORKER === 0) {
+        worker?.disconnect();
+        worker = undefined;
+      }
       worker ??= fork(new URL(`./worker.${extension}`, import.meta.url), {
         stdio: ["ignore", "inherit", "inherit", "ipc"],
       });

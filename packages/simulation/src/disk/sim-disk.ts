@@ -57,9 +57,11 @@ export class SimDisk {
     };
   }
 
-  /** The whole simulation is over. */
+  /** The whole simulation is over; what Node still keeps of the database must not keep the cluster with it. */
   discard(): void {
     this.#db.close();
+    this.#db.holder = undefined;
+    this.#db.fault = undefined;
   }
 }
 
