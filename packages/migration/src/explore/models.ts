@@ -123,15 +123,26 @@ const clusters: readonly ClusterModel[] = [
     about: "the store is wiped while hosts crash and migrate",
     options: { hosts: two, budgets: { ticks: 1, migrations: 1, wipes: 1, crashes: 1 } },
   },
+  // With two losses, a tick and a second holder there are more than two million sets of messages in flight: apart.
   {
     name: "two-wipes-crash",
-    about: "the store is wiped twice, and a host crashes",
-    options: { hosts: two, budgets: { ticks: 1, wipes: 2, crashes: 1 } },
+    about: "the store is wiped twice, and a host crashes, beside another holder",
+    options: { hosts: two, budgets: { wipes: 2, crashes: 1 } },
+  },
+  {
+    name: "two-wipes-crash-ticks",
+    about: "the same on one host, which goes on writing checkpoints",
+    options: { hosts: ["A"], budgets: { ticks: 2, wipes: 2, crashes: 1 } },
   },
   {
     name: "wipe-rollback-crash",
-    about: "the store is wiped and rolled back to before, and a host crashes",
-    options: { hosts: two, budgets: { ticks: 1, wipes: 1, rollbacks: 1, crashes: 1 } },
+    about: "the store is wiped and rolled back to before, and a host crashes, beside another holder",
+    options: { hosts: two, budgets: { wipes: 1, rollbacks: 1, crashes: 1 } },
+  },
+  {
+    name: "wipe-rollback-crash-ticks",
+    about: "the same on one host, which goes on writing checkpoints",
+    options: { hosts: ["A"], budgets: { ticks: 2, wipes: 1, rollbacks: 1, crashes: 1 } },
   },
 ];
 
