@@ -184,7 +184,9 @@ export async function runSeed(rules: SeedRules): Promise<SeedReport> {
       const isStopped = record?.state === "RETIRED";
       for (const host of cluster.hosts) {
         const journal = host.storage?.agent(agentId)?.journal;
-        if (isStopped || (!goesOn(agentId) && journal?.phase === "retired")) operator.recover(agentId, host);
+        const tombstone = journal?.phase === "retired" ? journal.why : undefined;
+        const waits = tombstone === "stopped" || tombstone === "failed";
+        if (isStopped || (waits && !goesOn(agentId))) operator.recover(agentId, host);
       }
     }
     timeline.after(5_000, askAgain);
