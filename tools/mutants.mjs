@@ -31,6 +31,7 @@ notice each. Ends with a table; the exit code is 1 when one is not noticed, or w
   --list            only list the weaknesses
   --workers N       so many copies at the same time (default: the number of processors)
   --shard I/N       only the I-th of N parts
+  --unit            only those that a unit test has to notice: a few seconds each
   --share N         N of them, other ones each day; GODWIT_MUTANTS_SHARE chooses them otherwise
   --committed       copies of the last commit, instead of the tree with what was changed since
   --json FILE       the results, for programs
@@ -215,6 +216,7 @@ function select() {
     if (!all.some((mutant) => one.test(mutant.name))) fail(`no weakness is called ${name}: npm run mutants -- --list`);
   }
   let chosen = wanted.length === 0 ? all : all.filter(({ name }) => wanted.some((one) => one.pattern.test(name)));
+  if (values.unit) chosen = chosen.filter(({ catchers }) => catchers.every(isUnitTest));
   if (values.shard !== undefined) chosen = shard(chosen, values.shard) ?? fail("--shard is I/N with I from 1 to N");
   if (values.share !== undefined) {
     const word = process.env.GODWIT_MUTANTS_SHARE ?? new Date().toISOString().slice(0, 10);
@@ -222,6 +224,10 @@ function select() {
     if (!values.list) say(`weaknesses of ${word}: ${chosen.map(({ name }) => name).join(", ")}`);
   }
   return chosen.length > 0 ? chosen : fail("there is no weakness to put back");
+}
+
+function isUnitTest({ tool, args }) {
+  return tool === "vitest" && args.every((arg) => !arg.includes(".integration."));
 }
 
 function pattern(glob) {
@@ -245,6 +251,7 @@ function readArguments() {
         workers: { type: "string", default: String(availableParallelism()) },
         shard: { type: "string" },
         share: { type: "string" },
+        unit: { type: "boolean", default: false },
         committed: { type: "boolean", default: false },
         json: { type: "string" },
         renew: { type: "boolean", default: false },

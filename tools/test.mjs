@@ -28,6 +28,8 @@ const CHECKS = [
 
 /** No seed is begun later; the last ones take a while more. */
 const SIMULATE_FOR = "30s";
+/** Weaknesses that are put back. */
+const MUTANTS = 20;
 
 const redis = bringRedis();
 let passed = 0;
@@ -38,7 +40,10 @@ if (args.length === 0) {
   for (const { name, command } of CHECKS) count(check(name, () => capture(command)));
 }
 await runTests();
-if (args.length === 0) count(await simulate());
+if (args.length === 0) {
+  count(await simulate());
+  count(await mutate());
+}
 
 console.log(
   `\n${Math.round((performance.now() - began) / 1000)} s in all, on Node ${versionOf(node)} and Redis ${redis}`,
@@ -100,6 +105,14 @@ async function simulate() {
   const main = join(root, "packages", "simulation", "dist", "main.js");
   const code = await run(node, [main, "--seeds", "10000", "--from", String(first), "--for", SIMULATE_FOR]);
   console.log(`${code === 0 ? "✓" : "✗"} simulation`);
+  return code === 0;
+}
+
+/** Puts some weaknesses back, other ones each day; they are printed. Counts as one test. */
+async function mutate() {
+  console.log(`\nputting ${MUTANTS} weaknesses back, each of which a unit test has to notice`);
+  const code = await run(node, [join(root, "tools", "mutants.mjs"), "--unit", "--share", String(MUTANTS)]);
+  console.log(`${code === 0 ? "✓" : "✗"} mutants`);
   return code === 0;
 }
 
