@@ -109,6 +109,21 @@ describe("an agent that is brought back", patient, () => {
     expect(tenancy.mayTick()).toEqual(may);
   });
 
+  test.each([
+    ["an owner", false],
+    ["one that was frozen", true],
+  ])("GA-7: a confirmation that is lost is not counted on: %s recovers", async (_, frozen) => {
+    const { place, tenancy } = await forgotten();
+    if (frozen) tenancy.freeze(handoff.handoffId);
+    const answer = answerTo(place, await shown(place, tenancy));
+    if (answer?.kind !== "applied" || place.session.current === undefined) throw new Error("not brought back");
+    await tenancy.reasserted(place.session.current, {
+      ...answer,
+      record: { ...answer.record, unconfirmed: refOf(place.first) },
+    });
+    expect(tenancy.tenure).toMatchObject({ kind: "RECOVERY_REQUIRED", doubt: "lost-grant" });
+  });
+
   test("GA-7: a handoff that was begun is dead, and the agent ticks on", async () => {
     const place = await AgentPlace.create();
     const tenancy = await place.granted();

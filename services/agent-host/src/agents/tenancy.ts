@@ -101,7 +101,7 @@ export class Tenancy {
   #revision = 0n;
   #ground: Ground | undefined;
   #journal: JournalEntry;
-  /** The newest record read or answered; for status, never for decisions. */
+  /** The newest record read or answered: what is told of the agent, and a conflict that the store may have forgotten (GA-7). */
   #lastRecord: AuthorityRecord | undefined;
   /** The record of the present grant, as it was answered last: what is known of the lineage after a loss of the store. */
   #known: AuthorityRecord | undefined;
@@ -469,7 +469,7 @@ export class Tenancy {
     const { era, major, incarnation } = record;
     if (!mayTake({ era, major, session: session.id, incarnation }, this.#parts.keeper.lease, session.id)) return false;
     // Confirmed while it was brought back: that confirmation is lost, and what was done since may be.
-    return record.unconfirmed === undefined || this.#tenure.kind !== "ACTIVE_OWNER" || !this.#tenure.baseConfirmed;
+    return record.unconfirmed === undefined || (this.#tenure.kind === "ACTIVE_OWNER" && !this.#tenure.baseConfirmed);
   }
 
   /** A grant of another incarnation than the session's gives nothing until the agent is recovered (GA-1, GA-9). */
