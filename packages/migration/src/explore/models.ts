@@ -135,13 +135,13 @@ const clusters: readonly ClusterModel[] = [
     options: { hosts: ["A"], budgets: { ticks: 2, wipes: 2, crashes: 1 } },
   },
   {
-    name: "wipe-rollback-crash",
-    about: "the store is wiped and rolled back to before, and a host crashes, beside another holder",
-    options: { hosts: two, budgets: { wipes: 1, rollbacks: 1, crashes: 1 } },
+    name: "wipe-rollback",
+    about: "the store is wiped and rolled back to before, beside another holder",
+    options: { hosts: two, budgets: { wipes: 1, rollbacks: 1 } },
   },
   {
-    name: "wipe-rollback-crash-ticks",
-    about: "the same on one host, which goes on writing checkpoints",
+    name: "wipe-rollback-crash",
+    about: "the same on one host, which goes on writing checkpoints and crashes",
     options: { hosts: ["A"], budgets: { ticks: 2, wipes: 1, rollbacks: 1, crashes: 1 } },
   },
 ];
