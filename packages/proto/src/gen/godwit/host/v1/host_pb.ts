@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file godwit/host/v1/host.proto.
  */
 export const file_godwit_host_v1_host: GenFile = /*@__PURE__*/
-  fileDesc("Chlnb2R3aXQvaG9zdC92MS9ob3N0LnByb3RvEg5nb2R3aXQuaG9zdC52MSIVChNEZXNjcmliZUhvc3RSZXF1ZXN0ItsBChREZXNjcmliZUhvc3RSZXNwb25zZRIPCgdob3N0X2lkGAEgASgJEgwKBG5hbWUYAiABKAkSEQoJYWRkcmVzc2VzGAMgAygJEhQKDGNhcGFiaWxpdGllcxgEIAMoCRIYChBwcmljZV9wZXJfc2Vjb25kGAUgASgEEg8KB2Jvb3RfaWQYBiABKAkSEwoLbGVhc2VfdmFsaWQYByABKAgSGgoSbGVhc2VfcmVtYWluaW5nX21zGAggASgNEg4KBmFnZW50cxgJIAEoDRIPCgd2ZXJzaW9uGAogASgJIoUBCg9SdW5BZ2VudFJlcXVlc3QSJwoEc3BlYxgBIAEoCzIXLmdvZHdpdC5ob3N0LnYxLlJ1blNwZWNIABIWCgxtb2R1bGVfY2h1bmsYAiABKAxIABIoCgNlbmQYAyABKAsyGS5nb2R3aXQuaG9zdC52MS5Nb2R1bGVFbmRIAEIHCgVmcmFtZSJPCgdSdW5TcGVjEgwKBG5hbWUYASABKAkSEAoIbWFuaWZlc3QYAiABKAwSDgoGYnVkZ2V0GAMgASgEEhQKDG1vZHVsZV9ieXRlcxgEIAEoBCIbCglNb2R1bGVFbmQSDgoGc2hhMjU2GAEgASgMIj4KEFJ1bkFnZW50UmVzcG9uc2USKgoFYWdlbnQYASABKAsyGy5nb2R3aXQuaG9zdC52MS5BZ2VudFN0YXR1cyLIAgoLQWdlbnRTdGF0dXMSEAoIYWdlbnRfaWQYASABKAkSDAoEbmFtZRgCIAEoCRINCgVzdGF0ZRgDIAEoCRIOCgZyZWFzb24YBCABKAkSCwoDZXJhGAUgASgEEg0KBW1ham9yGAYgASgEEgwKBHRpY2sYByABKAQSDgoGYnVkZ2V0GAggASgEEhgKEHByaWNlX3Blcl9zZWNvbmQYCSABKAQSNAoKY2hlY2twb2ludBgKIAEoCzIgLmdvZHdpdC5saW5lYWdlLnYxLkNoZWNrcG9pbnRSZWYSEwoLc3RhdGVfYnl0ZXMYCyABKAQSFQoNbW9kdWxlX2RpZ2VzdBgMIAEoDBIUCgxsYXN0X291dGNvbWUYDSABKAkSHQoVZmFpbGVkX3RpY2tzX2luX2Ffcm93GA4gASgNEg8KB2hvc3RfaWQYDyABKAkiLQoRTGlzdEFnZW50c1JlcXVlc3QSGAoQaW5jbHVkZV9yZXBsaWNhcxgBIAEoCCJBChJMaXN0QWdlbnRzUmVzcG9uc2USKwoGYWdlbnRzGAEgAygLMhsuZ29kd2l0Lmhvc3QudjEuQWdlbnRTdGF0dXMiIwoPR2V0QWdlbnRSZXF1ZXN0EhAKCGFnZW50X2lkGAEgASgJIj4KEEdldEFnZW50UmVzcG9uc2USKgoFYWdlbnQYASABKAsyGy5nb2R3aXQuaG9zdC52MS5BZ2VudFN0YXR1cyI0ChBTdG9wQWdlbnRSZXF1ZXN0EhAKCGFnZW50X2lkGAEgASgJEg4KBmRlbGV0ZRgCIAEoCCI/ChFTdG9wQWdlbnRSZXNwb25zZRIqCgVhZ2VudBgBIAEoCzIbLmdvZHdpdC5ob3N0LnYxLkFnZW50U3RhdHVzIpQBChNNaWdyYXRlQWdlbnRSZXF1ZXN0EhAKCGFnZW50X2lkGAEgASgJEhYKDnRhcmdldF9ob3N0X2lkGAIgASgJEhYKDmFsbG93X2ZhbGxiYWNrGAMgASgIEhIKCnRpbWVvdXRfbXMYBCABKA0SDwoHcmV0cmllcxgFIAEoDRIWCg5yZXRyeV9kZWxheV9tcxgGIAEoDSK5AgoUTWlncmF0ZUFnZW50UmVzcG9uc2USDQoFYXRfbXMYASABKAESMwoHYXR0ZW1wdBgCIAEoCzIgLmdvZHdpdC5ob3N0LnYxLk1pZ3JhdGlvbkF0dGVtcHRIABItCgRzdGVwGAMgASgLMh0uZ29kd2l0Lmhvc3QudjEuTWlncmF0aW9uU3RlcEgAEkAKDmF0dGVtcHRfZmFpbGVkGAQgASgLMiYuZ29kd2l0Lmhvc3QudjEuTWlncmF0aW9uQXR0ZW1wdEZhaWxlZEgAEi0KBGRvbmUYBSABKAsyHS5nb2R3aXQuaG9zdC52MS5NaWdyYXRpb25Eb25lSAASNAoIZ2l2ZW5fdXAYBiABKAsyIC5nb2R3aXQuaG9zdC52MS5NaWdyYXRpb25HaXZlblVwSABCBwoFZXZlbnQiVQoQTWlncmF0aW9uQXR0ZW1wdBIWCg50YXJnZXRfaG9zdF9pZBgBIAEoCRIPCgdhdHRlbXB0GAIgASgNEhgKEHByaWNlX3Blcl9zZWNvbmQYAyABKAQiKwoNTWlncmF0aW9uU3RlcBIMCgRzdGVwGAEgASgJEgwKBG5vdGUYAiABKAkiewoWTWlncmF0aW9uQXR0ZW1wdEZhaWxlZBIWCg50YXJnZXRfaG9zdF9pZBgBIAEoCRIVCg1mYWlsdXJlX2NsYXNzGAIgASgJEgwKBGNvZGUYAyABKAkSDwoHbWVzc2FnZRgEIAEoCRITCgtiYWNrX29mZl9tcxgFIAEoASKUAQoNTWlncmF0aW9uRG9uZRIWCg50YXJnZXRfaG9zdF9pZBgBIAEoCRILCgNlcmEYAiABKAQSDQoFbWFqb3IYAyABKAQSDAoEdGljaxgEIAEoBBITCgtibGFja291dF9tcxgFIAEoARIQCgh0b3RhbF9tcxgGIAEoARIaChJieXRlc19hZnRlcl9mcmVlemUYByABKAQiQAoQTWlncmF0aW9uR2l2ZW5VcBIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSDQoFc3RhdGUYAyABKAkiJwoTUmVjb3ZlckFnZW50UmVxdWVzdBIQCghhZ2VudF9pZBgBIAEoCSJCChRSZWNvdmVyQWdlbnRSZXNwb25zZRIqCgVhZ2VudBgBIAEoCzIbLmdvZHdpdC5ob3N0LnYxLkFnZW50U3RhdHVzIhEKD0dldFByaWNlUmVxdWVzdCI9ChBHZXRQcmljZVJlc3BvbnNlEg8KB2hvc3RfaWQYASABKAkSGAoQcHJpY2VfcGVyX3NlY29uZBgCIAEoBCIrCg9TZXRQcmljZVJlcXVlc3QSGAoQcHJpY2VfcGVyX3NlY29uZBgBIAEoBCIsChBTZXRQcmljZVJlc3BvbnNlEhgKEHByaWNlX3Blcl9zZWNvbmQYASABKAQiQwoRRm9sbG93TG9nc1JlcXVlc3QSEAoIYWdlbnRfaWQYASABKAkSDAoEdGFpbBgCIAEoDRIOCgZmb2xsb3cYAyABKAgiYwoSRm9sbG93TG9nc1Jlc3BvbnNlEhIKCmF0X3VuaXhfbnMYASABKAMSDQoFbWFqb3IYAiABKAQSDAoEdGljaxgDIAEoBBIOCgZvcmlnaW4YBCABKAkSDAoEbGluZRgFIAEoCSIXChVDb25uZWN0ZWRQZWVyc1JlcXVlc3QiRgoWQ29ubmVjdGVkUGVlcnNSZXNwb25zZRIsCgVwZWVycxgBIAMoCzIdLmdvZHdpdC5ob3N0LnYxLkNvbm5lY3RlZFBlZXIiQgoNQ29ubmVjdGVkUGVlchIPCgdob3N0X2lkGAEgASgJEg8KB2FkZHJlc3MYAiABKAkSDwoHaW5ib3VuZBgDIAEoCCIlChFHZXRMaW5lYWdlUmVxdWVzdBIQCghhZ2VudF9pZBgBIAEoCSI/ChJHZXRMaW5lYWdlUmVzcG9uc2USKQoGaGVhZGVyGAEgASgLMhkuZ29kd2l0LmxpbmVhZ2UudjEuU2lnbmVkMpQICgtIb3N0U2VydmljZRJZCgxEZXNjcmliZUhvc3QSIy5nb2R3aXQuaG9zdC52MS5EZXNjcmliZUhvc3RSZXF1ZXN0GiQuZ29kd2l0Lmhvc3QudjEuRGVzY3JpYmVIb3N0UmVzcG9uc2USTwoIUnVuQWdlbnQSHy5nb2R3aXQuaG9zdC52MS5SdW5BZ2VudFJlcXVlc3QaIC5nb2R3aXQuaG9zdC52MS5SdW5BZ2VudFJlc3BvbnNlKAESUwoKTGlzdEFnZW50cxIhLmdvZHdpdC5ob3N0LnYxLkxpc3RBZ2VudHNSZXF1ZXN0GiIuZ29kd2l0Lmhvc3QudjEuTGlzdEFnZW50c1Jlc3BvbnNlEk0KCEdldEFnZW50Eh8uZ29kd2l0Lmhvc3QudjEuR2V0QWdlbnRSZXF1ZXN0GiAuZ29kd2l0Lmhvc3QudjEuR2V0QWdlbnRSZXNwb25zZRJQCglTdG9wQWdlbnQSIC5nb2R3aXQuaG9zdC52MS5TdG9wQWdlbnRSZXF1ZXN0GiEuZ29kd2l0Lmhvc3QudjEuU3RvcEFnZW50UmVzcG9uc2USWwoMTWlncmF0ZUFnZW50EiMuZ29kd2l0Lmhvc3QudjEuTWlncmF0ZUFnZW50UmVxdWVzdBokLmdvZHdpdC5ob3N0LnYxLk1pZ3JhdGVBZ2VudFJlc3BvbnNlMAESWQoMUmVjb3ZlckFnZW50EiMuZ29kd2l0Lmhvc3QudjEuUmVjb3ZlckFnZW50UmVxdWVzdBokLmdvZHdpdC5ob3N0LnYxLlJlY292ZXJBZ2VudFJlc3BvbnNlEk0KCEdldFByaWNlEh8uZ29kd2l0Lmhvc3QudjEuR2V0UHJpY2VSZXF1ZXN0GiAuZ29kd2l0Lmhvc3QudjEuR2V0UHJpY2VSZXNwb25zZRJNCghTZXRQcmljZRIfLmdvZHdpdC5ob3N0LnYxLlNldFByaWNlUmVxdWVzdBogLmdvZHdpdC5ob3N0LnYxLlNldFByaWNlUmVzcG9uc2USVQoKRm9sbG93TG9ncxIhLmdvZHdpdC5ob3N0LnYxLkZvbGxvd0xvZ3NSZXF1ZXN0GiIuZ29kd2l0Lmhvc3QudjEuRm9sbG93TG9nc1Jlc3BvbnNlMAESXwoOQ29ubmVjdGVkUGVlcnMSJS5nb2R3aXQuaG9zdC52MS5Db25uZWN0ZWRQZWVyc1JlcXVlc3QaJi5nb2R3aXQuaG9zdC52MS5Db25uZWN0ZWRQZWVyc1Jlc3BvbnNlElUKCkdldExpbmVhZ2USIS5nb2R3aXQuaG9zdC52MS5HZXRMaW5lYWdlUmVxdWVzdBoiLmdvZHdpdC5ob3N0LnYxLkdldExpbmVhZ2VSZXNwb25zZTABYgZwcm90bzM", [file_godwit_lineage_v1_lineage]);
+  fileDesc("Chlnb2R3aXQvaG9zdC92MS9ob3N0LnByb3RvEg5nb2R3aXQuaG9zdC52MSIVChNEZXNjcmliZUhvc3RSZXF1ZXN0ItsBChREZXNjcmliZUhvc3RSZXNwb25zZRIPCgdob3N0X2lkGAEgASgJEgwKBG5hbWUYAiABKAkSEQoJYWRkcmVzc2VzGAMgAygJEhQKDGNhcGFiaWxpdGllcxgEIAMoCRIYChBwcmljZV9wZXJfc2Vjb25kGAUgASgEEg8KB2Jvb3RfaWQYBiABKAkSEwoLbGVhc2VfdmFsaWQYByABKAgSGgoSbGVhc2VfcmVtYWluaW5nX21zGAggASgNEg4KBmFnZW50cxgJIAEoDRIPCgd2ZXJzaW9uGAogASgJIrsBCg9SdW5BZ2VudFJlcXVlc3QSJwoEc3BlYxgBIAEoCzIXLmdvZHdpdC5ob3N0LnYxLlJ1blNwZWNIABIWCgxtb2R1bGVfY2h1bmsYAiABKAxIABIoCgNlbmQYAyABKAsyGS5nb2R3aXQuaG9zdC52MS5Nb2R1bGVFbmRIABIaChBjaGVja3BvaW50X2NodW5rGAQgASgMSAASGAoOcmVjZWlwdHNfY2h1bmsYBSABKAxIAEIHCgVmcmFtZSKBAQoHUnVuU3BlYxIMCgRuYW1lGAEgASgJEhAKCG1hbmlmZXN0GAIgASgMEg4KBmJ1ZGdldBgDIAEoBBIUCgxtb2R1bGVfYnl0ZXMYBCABKAQSGAoQY2hlY2twb2ludF9ieXRlcxgFIAEoBBIWCg5yZWNlaXB0c19ieXRlcxgGIAEoBCIbCglNb2R1bGVFbmQSDgoGc2hhMjU2GAEgASgMIj4KEFJ1bkFnZW50UmVzcG9uc2USKgoFYWdlbnQYASABKAsyGy5nb2R3aXQuaG9zdC52MS5BZ2VudFN0YXR1cyL0AgoLQWdlbnRTdGF0dXMSEAoIYWdlbnRfaWQYASABKAkSDAoEbmFtZRgCIAEoCRINCgVzdGF0ZRgDIAEoCRIOCgZyZWFzb24YBCABKAkSCwoDZXJhGAUgASgEEg0KBW1ham9yGAYgASgEEgwKBHRpY2sYByABKAQSDgoGYnVkZ2V0GAggASgEEhgKEHByaWNlX3Blcl9zZWNvbmQYCSABKAQSNAoKY2hlY2twb2ludBgKIAEoCzIgLmdvZHdpdC5saW5lYWdlLnYxLkNoZWNrcG9pbnRSZWYSEwoLc3RhdGVfYnl0ZXMYCyABKAQSFQoNbW9kdWxlX2RpZ2VzdBgMIAEoDBIUCgxsYXN0X291dGNvbWUYDSABKAkSHQoVZmFpbGVkX3RpY2tzX2luX2Ffcm93GA4gASgNEg8KB2hvc3RfaWQYDyABKAkSFQoNdmVyaWZpZWRfdGljaxgQIAEoBBITCgtkaXZlcmdlbmNlcxgRIAEoDSItChFMaXN0QWdlbnRzUmVxdWVzdBIYChBpbmNsdWRlX3JlcGxpY2FzGAEgASgIIkEKEkxpc3RBZ2VudHNSZXNwb25zZRIrCgZhZ2VudHMYASADKAsyGy5nb2R3aXQuaG9zdC52MS5BZ2VudFN0YXR1cyIjCg9HZXRBZ2VudFJlcXVlc3QSEAoIYWdlbnRfaWQYASABKAkiPgoQR2V0QWdlbnRSZXNwb25zZRIqCgVhZ2VudBgBIAEoCzIbLmdvZHdpdC5ob3N0LnYxLkFnZW50U3RhdHVzIjQKEFN0b3BBZ2VudFJlcXVlc3QSEAoIYWdlbnRfaWQYASABKAkSDgoGZGVsZXRlGAIgASgIIj8KEVN0b3BBZ2VudFJlc3BvbnNlEioKBWFnZW50GAEgASgLMhsuZ29kd2l0Lmhvc3QudjEuQWdlbnRTdGF0dXMilAEKE01pZ3JhdGVBZ2VudFJlcXVlc3QSEAoIYWdlbnRfaWQYASABKAkSFgoOdGFyZ2V0X2hvc3RfaWQYAiABKAkSFgoOYWxsb3dfZmFsbGJhY2sYAyABKAgSEgoKdGltZW91dF9tcxgEIAEoDRIPCgdyZXRyaWVzGAUgASgNEhYKDnJldHJ5X2RlbGF5X21zGAYgASgNIrkCChRNaWdyYXRlQWdlbnRSZXNwb25zZRINCgVhdF9tcxgBIAEoARIzCgdhdHRlbXB0GAIgASgLMiAuZ29kd2l0Lmhvc3QudjEuTWlncmF0aW9uQXR0ZW1wdEgAEi0KBHN0ZXAYAyABKAsyHS5nb2R3aXQuaG9zdC52MS5NaWdyYXRpb25TdGVwSAASQAoOYXR0ZW1wdF9mYWlsZWQYBCABKAsyJi5nb2R3aXQuaG9zdC52MS5NaWdyYXRpb25BdHRlbXB0RmFpbGVkSAASLQoEZG9uZRgFIAEoCzIdLmdvZHdpdC5ob3N0LnYxLk1pZ3JhdGlvbkRvbmVIABI0CghnaXZlbl91cBgGIAEoCzIgLmdvZHdpdC5ob3N0LnYxLk1pZ3JhdGlvbkdpdmVuVXBIAEIHCgVldmVudCJVChBNaWdyYXRpb25BdHRlbXB0EhYKDnRhcmdldF9ob3N0X2lkGAEgASgJEg8KB2F0dGVtcHQYAiABKA0SGAoQcHJpY2VfcGVyX3NlY29uZBgDIAEoBCIrCg1NaWdyYXRpb25TdGVwEgwKBHN0ZXAYASABKAkSDAoEbm90ZRgCIAEoCSJ7ChZNaWdyYXRpb25BdHRlbXB0RmFpbGVkEhYKDnRhcmdldF9ob3N0X2lkGAEgASgJEhUKDWZhaWx1cmVfY2xhc3MYAiABKAkSDAoEY29kZRgDIAEoCRIPCgdtZXNzYWdlGAQgASgJEhMKC2JhY2tfb2ZmX21zGAUgASgBIpQBCg1NaWdyYXRpb25Eb25lEhYKDnRhcmdldF9ob3N0X2lkGAEgASgJEgsKA2VyYRgCIAEoBBINCgVtYWpvchgDIAEoBBIMCgR0aWNrGAQgASgEEhMKC2JsYWNrb3V0X21zGAUgASgBEhAKCHRvdGFsX21zGAYgASgBEhoKEmJ5dGVzX2FmdGVyX2ZyZWV6ZRgHIAEoBCJAChBNaWdyYXRpb25HaXZlblVwEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRINCgVzdGF0ZRgDIAEoCSInChNSZWNvdmVyQWdlbnRSZXF1ZXN0EhAKCGFnZW50X2lkGAEgASgJIkIKFFJlY292ZXJBZ2VudFJlc3BvbnNlEioKBWFnZW50GAEgASgLMhsuZ29kd2l0Lmhvc3QudjEuQWdlbnRTdGF0dXMiSAoQRnVuZEFnZW50UmVxdWVzdBIQCghhZ2VudF9pZBgBIAEoCRISCgpmdW5kaW5nX2lkGAIgASgMEg4KBmFtb3VudBgDIAEoBCJfChFGdW5kQWdlbnRSZXNwb25zZRIqCgVhZ2VudBgBIAEoCzIbLmdvZHdpdC5ob3N0LnYxLkFnZW50U3RhdHVzEgwKBHRpY2sYAiABKAQSEAoIcmVwZWF0ZWQYAyABKAgiEQoPR2V0UHJpY2VSZXF1ZXN0Ij0KEEdldFByaWNlUmVzcG9uc2USDwoHaG9zdF9pZBgBIAEoCRIYChBwcmljZV9wZXJfc2Vjb25kGAIgASgEIisKD1NldFByaWNlUmVxdWVzdBIYChBwcmljZV9wZXJfc2Vjb25kGAEgASgEIiwKEFNldFByaWNlUmVzcG9uc2USGAoQcHJpY2VfcGVyX3NlY29uZBgBIAEoBCJDChFGb2xsb3dMb2dzUmVxdWVzdBIQCghhZ2VudF9pZBgBIAEoCRIMCgR0YWlsGAIgASgNEg4KBmZvbGxvdxgDIAEoCCJjChJGb2xsb3dMb2dzUmVzcG9uc2USEgoKYXRfdW5peF9ucxgBIAEoAxINCgVtYWpvchgCIAEoBBIMCgR0aWNrGAMgASgEEg4KBm9yaWdpbhgEIAEoCRIMCgRsaW5lGAUgASgJIhcKFUNvbm5lY3RlZFBlZXJzUmVxdWVzdCJGChZDb25uZWN0ZWRQZWVyc1Jlc3BvbnNlEiwKBXBlZXJzGAEgAygLMh0uZ29kd2l0Lmhvc3QudjEuQ29ubmVjdGVkUGVlciJCCg1Db25uZWN0ZWRQZWVyEg8KB2hvc3RfaWQYASABKAkSDwoHYWRkcmVzcxgCIAEoCRIPCgdpbmJvdW5kGAMgASgIIiUKEUdldExpbmVhZ2VSZXF1ZXN0EhAKCGFnZW50X2lkGAEgASgJIj8KEkdldExpbmVhZ2VSZXNwb25zZRIpCgZoZWFkZXIYASABKAsyGS5nb2R3aXQubGluZWFnZS52MS5TaWduZWQylAgKC0hvc3RTZXJ2aWNlElkKDERlc2NyaWJlSG9zdBIjLmdvZHdpdC5ob3N0LnYxLkRlc2NyaWJlSG9zdFJlcXVlc3QaJC5nb2R3aXQuaG9zdC52MS5EZXNjcmliZUhvc3RSZXNwb25zZRJPCghSdW5BZ2VudBIfLmdvZHdpdC5ob3N0LnYxLlJ1bkFnZW50UmVxdWVzdBogLmdvZHdpdC5ob3N0LnYxLlJ1bkFnZW50UmVzcG9uc2UoARJTCgpMaXN0QWdlbnRzEiEuZ29kd2l0Lmhvc3QudjEuTGlzdEFnZW50c1JlcXVlc3QaIi5nb2R3aXQuaG9zdC52MS5MaXN0QWdlbnRzUmVzcG9uc2USTQoIR2V0QWdlbnQSHy5nb2R3aXQuaG9zdC52MS5HZXRBZ2VudFJlcXVlc3QaIC5nb2R3aXQuaG9zdC52MS5HZXRBZ2VudFJlc3BvbnNlElAKCVN0b3BBZ2VudBIgLmdvZHdpdC5ob3N0LnYxLlN0b3BBZ2VudFJlcXVlc3QaIS5nb2R3aXQuaG9zdC52MS5TdG9wQWdlbnRSZXNwb25zZRJbCgxNaWdyYXRlQWdlbnQSIy5nb2R3aXQuaG9zdC52MS5NaWdyYXRlQWdlbnRSZXF1ZXN0GiQuZ29kd2l0Lmhvc3QudjEuTWlncmF0ZUFnZW50UmVzcG9uc2UwARJZCgxSZWNvdmVyQWdlbnQSIy5nb2R3aXQuaG9zdC52MS5SZWNvdmVyQWdlbnRSZXF1ZXN0GiQuZ29kd2l0Lmhvc3QudjEuUmVjb3ZlckFnZW50UmVzcG9uc2USTQoIR2V0UHJpY2USHy5nb2R3aXQuaG9zdC52MS5HZXRQcmljZVJlcXVlc3QaIC5nb2R3aXQuaG9zdC52MS5HZXRQcmljZVJlc3BvbnNlEk0KCFNldFByaWNlEh8uZ29kd2l0Lmhvc3QudjEuU2V0UHJpY2VSZXF1ZXN0GiAuZ29kd2l0Lmhvc3QudjEuU2V0UHJpY2VSZXNwb25zZRJVCgpGb2xsb3dMb2dzEiEuZ29kd2l0Lmhvc3QudjEuRm9sbG93TG9nc1JlcXVlc3QaIi5nb2R3aXQuaG9zdC52MS5Gb2xsb3dMb2dzUmVzcG9uc2UwARJfCg5Db25uZWN0ZWRQZWVycxIlLmdvZHdpdC5ob3N0LnYxLkNvbm5lY3RlZFBlZXJzUmVxdWVzdBomLmdvZHdpdC5ob3N0LnYxLkNvbm5lY3RlZFBlZXJzUmVzcG9uc2USVQoKR2V0TGluZWFnZRIhLmdvZHdpdC5ob3N0LnYxLkdldExpbmVhZ2VSZXF1ZXN0GiIuZ29kd2l0Lmhvc3QudjEuR2V0TGluZWFnZVJlc3BvbnNlMAFiBnByb3RvMw", [file_godwit_lineage_v1_lineage]);
 
 /**
  * @generated from message godwit.host.v1.DescribeHostRequest
@@ -116,6 +116,20 @@ export type RunAgentRequest = Message<"godwit.host.v1.RunAgentRequest"> & {
      */
     value: ModuleEnd;
     case: "end";
+  } | {
+    /**
+     * Of the seed system's checkpoint and receipts, ahead of the end; only where the spec announces them.
+     *
+     * @generated from field: bytes checkpoint_chunk = 4;
+     */
+    value: Uint8Array;
+    case: "checkpointChunk";
+  } | {
+    /**
+     * @generated from field: bytes receipts_chunk = 5;
+     */
+    value: Uint8Array;
+    case: "receiptsChunk";
   } | { case: undefined; value?: undefined };
 };
 
@@ -155,6 +169,18 @@ export type RunSpec = Message<"godwit.host.v1.RunSpec"> & {
    * @generated from field: uint64 module_bytes = 4;
    */
   moduleBytes: bigint;
+
+  /**
+   * Above 0: the agent goes on from a checkpoint of the seed system, which follows.
+   *
+   * @generated from field: uint64 checkpoint_bytes = 5;
+   */
+  checkpointBytes: bigint;
+
+  /**
+   * @generated from field: uint64 receipts_bytes = 6;
+   */
+  receiptsBytes: bigint;
 };
 
 /**
@@ -284,6 +310,20 @@ export type AgentStatus = Message<"godwit.host.v1.AgentStatus"> & {
    * @generated from field: string host_id = 15;
    */
   hostId: string;
+
+  /**
+   * The newest tick up to which this host has run the agent's ticks again and found the same; 0: none yet.
+   *
+   * @generated from field: uint64 verified_tick = 16;
+   */
+  verifiedTick: bigint;
+
+  /**
+   * Times that they came out differently here.
+   *
+   * @generated from field: uint32 divergences = 17;
+   */
+  divergences: number;
 };
 
 /**
@@ -717,6 +757,68 @@ export const RecoverAgentResponseSchema: GenMessage<RecoverAgentResponse> = /*@_
   messageDesc(file_godwit_host_v1_host, 21);
 
 /**
+ * @generated from message godwit.host.v1.FundAgentRequest
+ */
+export type FundAgentRequest = Message<"godwit.host.v1.FundAgentRequest"> & {
+  /**
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+
+  /**
+   * 16 random bytes of whoever pays; a call that is repeated names the same.
+   *
+   * @generated from field: bytes funding_id = 2;
+   */
+  fundingId: Uint8Array;
+
+  /**
+   * Microcents; above 0.
+   *
+   * @generated from field: uint64 amount = 3;
+   */
+  amount: bigint;
+};
+
+/**
+ * Describes the message godwit.host.v1.FundAgentRequest.
+ * Use `create(FundAgentRequestSchema)` to create a new message.
+ */
+export const FundAgentRequestSchema: GenMessage<FundAgentRequest> = /*@__PURE__*/
+  messageDesc(file_godwit_host_v1_host, 22);
+
+/**
+ * @generated from message godwit.host.v1.FundAgentResponse
+ */
+export type FundAgentResponse = Message<"godwit.host.v1.FundAgentResponse"> & {
+  /**
+   * @generated from field: godwit.host.v1.AgentStatus agent = 1;
+   */
+  agent?: AgentStatus | undefined;
+
+  /**
+   * The tick that the funding took.
+   *
+   * @generated from field: uint64 tick = 2;
+   */
+  tick: bigint;
+
+  /**
+   * It had been applied before, and was not again.
+   *
+   * @generated from field: bool repeated = 3;
+   */
+  repeated: boolean;
+};
+
+/**
+ * Describes the message godwit.host.v1.FundAgentResponse.
+ * Use `create(FundAgentResponseSchema)` to create a new message.
+ */
+export const FundAgentResponseSchema: GenMessage<FundAgentResponse> = /*@__PURE__*/
+  messageDesc(file_godwit_host_v1_host, 23);
+
+/**
  * @generated from message godwit.host.v1.GetPriceRequest
  */
 export type GetPriceRequest = Message<"godwit.host.v1.GetPriceRequest"> & {
@@ -727,7 +829,7 @@ export type GetPriceRequest = Message<"godwit.host.v1.GetPriceRequest"> & {
  * Use `create(GetPriceRequestSchema)` to create a new message.
  */
 export const GetPriceRequestSchema: GenMessage<GetPriceRequest> = /*@__PURE__*/
-  messageDesc(file_godwit_host_v1_host, 22);
+  messageDesc(file_godwit_host_v1_host, 24);
 
 /**
  * @generated from message godwit.host.v1.GetPriceResponse
@@ -749,7 +851,7 @@ export type GetPriceResponse = Message<"godwit.host.v1.GetPriceResponse"> & {
  * Use `create(GetPriceResponseSchema)` to create a new message.
  */
 export const GetPriceResponseSchema: GenMessage<GetPriceResponse> = /*@__PURE__*/
-  messageDesc(file_godwit_host_v1_host, 23);
+  messageDesc(file_godwit_host_v1_host, 25);
 
 /**
  * @generated from message godwit.host.v1.SetPriceRequest
@@ -766,7 +868,7 @@ export type SetPriceRequest = Message<"godwit.host.v1.SetPriceRequest"> & {
  * Use `create(SetPriceRequestSchema)` to create a new message.
  */
 export const SetPriceRequestSchema: GenMessage<SetPriceRequest> = /*@__PURE__*/
-  messageDesc(file_godwit_host_v1_host, 24);
+  messageDesc(file_godwit_host_v1_host, 26);
 
 /**
  * @generated from message godwit.host.v1.SetPriceResponse
@@ -783,7 +885,7 @@ export type SetPriceResponse = Message<"godwit.host.v1.SetPriceResponse"> & {
  * Use `create(SetPriceResponseSchema)` to create a new message.
  */
 export const SetPriceResponseSchema: GenMessage<SetPriceResponse> = /*@__PURE__*/
-  messageDesc(file_godwit_host_v1_host, 25);
+  messageDesc(file_godwit_host_v1_host, 27);
 
 /**
  * @generated from message godwit.host.v1.FollowLogsRequest
@@ -812,7 +914,7 @@ export type FollowLogsRequest = Message<"godwit.host.v1.FollowLogsRequest"> & {
  * Use `create(FollowLogsRequestSchema)` to create a new message.
  */
 export const FollowLogsRequestSchema: GenMessage<FollowLogsRequest> = /*@__PURE__*/
-  messageDesc(file_godwit_host_v1_host, 26);
+  messageDesc(file_godwit_host_v1_host, 28);
 
 /**
  * @generated from message godwit.host.v1.FollowLogsResponse
@@ -851,7 +953,7 @@ export type FollowLogsResponse = Message<"godwit.host.v1.FollowLogsResponse"> & 
  * Use `create(FollowLogsResponseSchema)` to create a new message.
  */
 export const FollowLogsResponseSchema: GenMessage<FollowLogsResponse> = /*@__PURE__*/
-  messageDesc(file_godwit_host_v1_host, 27);
+  messageDesc(file_godwit_host_v1_host, 29);
 
 /**
  * @generated from message godwit.host.v1.ConnectedPeersRequest
@@ -864,7 +966,7 @@ export type ConnectedPeersRequest = Message<"godwit.host.v1.ConnectedPeersReques
  * Use `create(ConnectedPeersRequestSchema)` to create a new message.
  */
 export const ConnectedPeersRequestSchema: GenMessage<ConnectedPeersRequest> = /*@__PURE__*/
-  messageDesc(file_godwit_host_v1_host, 28);
+  messageDesc(file_godwit_host_v1_host, 30);
 
 /**
  * @generated from message godwit.host.v1.ConnectedPeersResponse
@@ -881,7 +983,7 @@ export type ConnectedPeersResponse = Message<"godwit.host.v1.ConnectedPeersRespo
  * Use `create(ConnectedPeersResponseSchema)` to create a new message.
  */
 export const ConnectedPeersResponseSchema: GenMessage<ConnectedPeersResponse> = /*@__PURE__*/
-  messageDesc(file_godwit_host_v1_host, 29);
+  messageDesc(file_godwit_host_v1_host, 31);
 
 /**
  * @generated from message godwit.host.v1.ConnectedPeer
@@ -908,7 +1010,7 @@ export type ConnectedPeer = Message<"godwit.host.v1.ConnectedPeer"> & {
  * Use `create(ConnectedPeerSchema)` to create a new message.
  */
 export const ConnectedPeerSchema: GenMessage<ConnectedPeer> = /*@__PURE__*/
-  messageDesc(file_godwit_host_v1_host, 30);
+  messageDesc(file_godwit_host_v1_host, 32);
 
 /**
  * @generated from message godwit.host.v1.GetLineageRequest
@@ -925,7 +1027,7 @@ export type GetLineageRequest = Message<"godwit.host.v1.GetLineageRequest"> & {
  * Use `create(GetLineageRequestSchema)` to create a new message.
  */
 export const GetLineageRequestSchema: GenMessage<GetLineageRequest> = /*@__PURE__*/
-  messageDesc(file_godwit_host_v1_host, 31);
+  messageDesc(file_godwit_host_v1_host, 33);
 
 /**
  * @generated from message godwit.host.v1.GetLineageResponse
@@ -944,7 +1046,7 @@ export type GetLineageResponse = Message<"godwit.host.v1.GetLineageResponse"> & 
  * Use `create(GetLineageResponseSchema)` to create a new message.
  */
 export const GetLineageResponseSchema: GenMessage<GetLineageResponse> = /*@__PURE__*/
-  messageDesc(file_godwit_host_v1_host, 32);
+  messageDesc(file_godwit_host_v1_host, 34);
 
 /**
  * One agent-host, for operators and for the CLI.

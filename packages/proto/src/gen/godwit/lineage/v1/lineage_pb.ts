@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file godwit/lineage/v1/lineage.proto.
  */
 export const file_godwit_lineage_v1_lineage: GenFile = /*@__PURE__*/
-  fileDesc("Ch9nb2R3aXQvbGluZWFnZS92MS9saW5lYWdlLnByb3RvEhFnb2R3aXQubGluZWFnZS52MSIsCgZTaWduZWQSDwoHcGF5bG9hZBgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwiwAEKB0dlbmVzaXMSFwoPY3JlYXRvcl9ob3N0X2lkGAEgASgJEhUKDW1vZHVsZV9kaWdlc3QYAiABKAwSFwoPbWFuaWZlc3RfZGlnZXN0GAMgASgMEhMKC2luY2FybmF0aW9uGAQgASgJEg0KBW5vbmNlGAUgASgMEjoKD3JlY292ZXJ5X3BvbGljeRgGIAEoDjIhLmdvZHdpdC5saW5lYWdlLnYxLlJlY292ZXJ5UG9saWN5EgwKBG5hbWUYByABKAkiLgoKU2Vzc2lvblJlZhIPCgdob3N0X2lkGAEgASgJEg8KB2Jvb3RfaWQYAiABKAkilQEKBUdyYW50EhAKCGFnZW50X2lkGAEgASgJEgsKA2VyYRgCIAEoBBINCgVtYWpvchgDIAEoBBIuCgdzZXNzaW9uGAQgASgLMh0uZ29kd2l0LmxpbmVhZ2UudjEuU2Vzc2lvblJlZhITCgtpbmNhcm5hdGlvbhgFIAEoCRIZChFpc3N1ZWRfYXRfdW5peF9ucxgGIAEoAyKUAQoPUmVsaW5xdWlzaFRva2VuEhAKCGFnZW50X2lkGAEgASgJEgsKA2VyYRgCIAEoBBINCgVtYWpvchgDIAEoBBISCgpoYW5kb2ZmX2lkGAQgASgJEhYKDnRhcmdldF9ob3N0X2lkGAUgASgJEhkKEWNoZWNrcG9pbnRfZGlnZXN0GAYgASgMEgwKBHRpY2sYByABKAQiawoLVGVybWluYXRpb24SEAoIYWdlbnRfaWQYASABKAkSCwoDZXJhGAIgASgEEg0KBW1ham9yGAMgASgEEhMKC2luY2FybmF0aW9uGAQgASgJEhkKEWlzc3VlZF9hdF91bml4X25zGAUgASgDIkkKDUNoZWNrcG9pbnRSZWYSCwoDZXJhGAEgASgEEg0KBW1ham9yGAIgASgEEgwKBHRpY2sYAyABKAQSDgoGZGlnZXN0GAQgASgMIpMBCgdSZWNlaXB0Eg8KB2hvc3RfaWQYASABKAkSEgoKZmlyc3RfdGljaxgCIAEoBBIRCglsYXN0X3RpY2sYAyABKAQSEgoKZWxhcHNlZF9ucxgEIAEoBBIYChBwcmljZV9wZXJfc2Vjb25kGAUgASgEEgwKBGNvc3QYBiABKAQSFAoMYnVkZ2V0X2FmdGVyGAcgASgEIpwEChBDaGVja3BvaW50SGVhZGVyEg8KB3ZlcnNpb24YASABKA0SEAoIYWdlbnRfaWQYAiABKAkSCwoDZXJhGAMgASgEEg0KBW1ham9yGAQgASgEEhIKCmdlbmVyYXRpb24YBSABKAQSDAoEdGljaxgGIAEoBBIVCg1tb2R1bGVfZGlnZXN0GAcgASgMEhcKD21hbmlmZXN0X2RpZ2VzdBgIIAEoDBIUCgxzdGF0ZV9kaWdlc3QYCSABKAwSEwoLc3RhdGVfYnl0ZXMYCiABKAQSEAoIcHJldmlvdXMYCyABKAwSLgoEYmFzZRgMIAEoCzIgLmdvZHdpdC5saW5lYWdlLnYxLkNoZWNrcG9pbnRSZWYSDgoGYnVkZ2V0GA0gASgEEhgKEHByaWNlX3Blcl9zZWNvbmQYDiABKAQSEQoJcmVtYWluZGVyGA8gASgEEiwKCHJlY2VpcHRzGBAgAygLMhouZ29kd2l0LmxpbmVhZ2UudjEuUmVjZWlwdBIoCgVncmFudBgRIAEoCzIZLmdvZHdpdC5saW5lYWdlLnYxLlNpZ25lZBIPCgdnZW5lc2lzGBIgASgMEikKBm9yaWdpbhgTIAEoDjIZLmdvZHdpdC5saW5lYWdlLnYxLk9yaWdpbhIdChVyb2xsZWRfYmFja19mcm9tX3RpY2sYFCABKAQSGgoSd3JpdHRlbl9hdF91bml4X25zGBUgASgDIjkKDFNpZ25lZEhlYWRlchIpCgZoZWFkZXIYASABKAsyGS5nb2R3aXQubGluZWFnZS52MS5TaWduZWQqaQoOUmVjb3ZlcnlQb2xpY3kSHwobUkVDT1ZFUllfUE9MSUNZX1VOU1BFQ0lGSUVEEAASGgoWUkVDT1ZFUllfUE9MSUNZX0xBVEVTVBABEhoKFlJFQ09WRVJZX1BPTElDWV9TVFJJQ1QQAiqGAQoGT3JpZ2luEhYKEk9SSUdJTl9VTlNQRUNJRklFRBAAEhIKDk9SSUdJTl9DUkVBVEVEEAESEwoPT1JJR0lOX01JR1JBVEVEEAISFAoQT1JJR0lOX1JFQ09WRVJFRBADEiUKIU9SSUdJTl9SRUNPVkVSRURfQUZURVJfU1RPUkVfTE9TUxAEYgZwcm90bzM");
+  fileDesc("Ch9nb2R3aXQvbGluZWFnZS92MS9saW5lYWdlLnByb3RvEhFnb2R3aXQubGluZWFnZS52MSIsCgZTaWduZWQSDwoHcGF5bG9hZBgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwi7wEKB0dlbmVzaXMSFwoPY3JlYXRvcl9ob3N0X2lkGAEgASgJEhUKDW1vZHVsZV9kaWdlc3QYAiABKAwSFwoPbWFuaWZlc3RfZGlnZXN0GAMgASgMEhMKC2luY2FybmF0aW9uGAQgASgJEg0KBW5vbmNlGAUgASgMEjoKD3JlY292ZXJ5X3BvbGljeRgGIAEoDjIhLmdvZHdpdC5saW5lYWdlLnYxLlJlY292ZXJ5UG9saWN5EgwKBG5hbWUYByABKAkSLQoIaW1wb3J0ZWQYCCABKAsyGy5nb2R3aXQubGluZWFnZS52MS5JbXBvcnRlZCJ1CghJbXBvcnRlZBIOCgZkaWdlc3QYASABKAwSDgoGZm9ybWF0GAIgASgNEgwKBHRpY2sYAyABKAQSDgoGYnVkZ2V0GAQgASgEEhIKCnB1YmxpY19rZXkYBSABKAwSFwoPcmVjZWlwdHNfZGlnZXN0GAYgASgMIi4KClNlc3Npb25SZWYSDwoHaG9zdF9pZBgBIAEoCRIPCgdib290X2lkGAIgASgJIpUBCgVHcmFudBIQCghhZ2VudF9pZBgBIAEoCRILCgNlcmEYAiABKAQSDQoFbWFqb3IYAyABKAQSLgoHc2Vzc2lvbhgEIAEoCzIdLmdvZHdpdC5saW5lYWdlLnYxLlNlc3Npb25SZWYSEwoLaW5jYXJuYXRpb24YBSABKAkSGQoRaXNzdWVkX2F0X3VuaXhfbnMYBiABKAMilAEKD1JlbGlucXVpc2hUb2tlbhIQCghhZ2VudF9pZBgBIAEoCRILCgNlcmEYAiABKAQSDQoFbWFqb3IYAyABKAQSEgoKaGFuZG9mZl9pZBgEIAEoCRIWCg50YXJnZXRfaG9zdF9pZBgFIAEoCRIZChFjaGVja3BvaW50X2RpZ2VzdBgGIAEoDBIMCgR0aWNrGAcgASgEImsKC1Rlcm1pbmF0aW9uEhAKCGFnZW50X2lkGAEgASgJEgsKA2VyYRgCIAEoBBINCgVtYWpvchgDIAEoBBITCgtpbmNhcm5hdGlvbhgEIAEoCRIZChFpc3N1ZWRfYXRfdW5peF9ucxgFIAEoAyJJCg1DaGVja3BvaW50UmVmEgsKA2VyYRgBIAEoBBINCgVtYWpvchgCIAEoBBIMCgR0aWNrGAMgASgEEg4KBmRpZ2VzdBgEIAEoDCK3AQoHUmVjZWlwdBIPCgdob3N0X2lkGAEgASgJEhIKCmZpcnN0X3RpY2sYAiABKAQSEQoJbGFzdF90aWNrGAMgASgEEhIKCmVsYXBzZWRfbnMYBCABKAQSGAoQcHJpY2VfcGVyX3NlY29uZBgFIAEoBBIMCgRjb3N0GAYgASgEEhQKDGJ1ZGdldF9hZnRlchgHIAEoBBIOCgZmdW5kZWQYCCABKAQSEgoKZnVuZGluZ19pZBgJIAEoDCLIBAoQQ2hlY2twb2ludEhlYWRlchIPCgd2ZXJzaW9uGAEgASgNEhAKCGFnZW50X2lkGAIgASgJEgsKA2VyYRgDIAEoBBINCgVtYWpvchgEIAEoBBISCgpnZW5lcmF0aW9uGAUgASgEEgwKBHRpY2sYBiABKAQSFQoNbW9kdWxlX2RpZ2VzdBgHIAEoDBIXCg9tYW5pZmVzdF9kaWdlc3QYCCABKAwSFAoMc3RhdGVfZGlnZXN0GAkgASgMEhMKC3N0YXRlX2J5dGVzGAogASgEEhAKCHByZXZpb3VzGAsgASgMEi4KBGJhc2UYDCABKAsyIC5nb2R3aXQubGluZWFnZS52MS5DaGVja3BvaW50UmVmEg4KBmJ1ZGdldBgNIAEoBBIYChBwcmljZV9wZXJfc2Vjb25kGA4gASgEEhEKCXJlbWFpbmRlchgPIAEoBBIsCghyZWNlaXB0cxgQIAMoCzIaLmdvZHdpdC5saW5lYWdlLnYxLlJlY2VpcHQSKAoFZ3JhbnQYESABKAsyGS5nb2R3aXQubGluZWFnZS52MS5TaWduZWQSDwoHZ2VuZXNpcxgSIAEoDBIpCgZvcmlnaW4YEyABKA4yGS5nb2R3aXQubGluZWFnZS52MS5PcmlnaW4SHQoVcm9sbGVkX2JhY2tfZnJvbV90aWNrGBQgASgEEhoKEndyaXR0ZW5fYXRfdW5peF9ucxgVIAEoAxITCgtmdW5kaW5nX2lkcxgWIAMoDBIVCg1ldmVudHNfZGlnZXN0GBcgASgMIjkKDFNpZ25lZEhlYWRlchIpCgZoZWFkZXIYASABKAsyGS5nb2R3aXQubGluZWFnZS52MS5TaWduZWQqaQoOUmVjb3ZlcnlQb2xpY3kSHwobUkVDT1ZFUllfUE9MSUNZX1VOU1BFQ0lGSUVEEAASGgoWUkVDT1ZFUllfUE9MSUNZX0xBVEVTVBABEhoKFlJFQ09WRVJZX1BPTElDWV9TVFJJQ1QQAiqGAQoGT3JpZ2luEhYKEk9SSUdJTl9VTlNQRUNJRklFRBAAEhIKDk9SSUdJTl9DUkVBVEVEEAESEwoPT1JJR0lOX01JR1JBVEVEEAISFAoQT1JJR0lOX1JFQ09WRVJFRBADEiUKIU9SSUdJTl9SRUNPVkVSRURfQUZURVJfU1RPUkVfTE9TUxAEYgZwcm90bzM");
 
 /**
  * Bytes of one of the messages below, with the Ed25519 signature of whoever vouches for it.
@@ -83,6 +83,13 @@ export type Genesis = Message<"godwit.lineage.v1.Genesis"> & {
    * @generated from field: string name = 7;
    */
   name: string;
+
+  /**
+   * Only of an agent that was taken over from the seed system: what it goes on from.
+   *
+   * @generated from field: godwit.lineage.v1.Imported imported = 8;
+   */
+  imported?: Imported | undefined;
 };
 
 /**
@@ -91,6 +98,60 @@ export type Genesis = Message<"godwit.lineage.v1.Genesis"> & {
  */
 export const GenesisSchema: GenMessage<Genesis> = /*@__PURE__*/
   messageDesc(file_godwit_lineage_v1_lineage, 1);
+
+/**
+ * A checkpoint of the seed system, as its whole file was.
+ *
+ * @generated from message godwit.lineage.v1.Imported
+ */
+export type Imported = Message<"godwit.lineage.v1.Imported"> & {
+  /**
+   * SHA-256 of the file, its signature included: what the header of tick 0 names as `previous`.
+   *
+   * @generated from field: bytes digest = 1;
+   */
+  digest: Uint8Array;
+
+  /**
+   * Its version byte.
+   *
+   * @generated from field: uint32 format = 2;
+   */
+  format: number;
+
+  /**
+   * @generated from field: uint64 tick = 3;
+   */
+  tick: bigint;
+
+  /**
+   * Microcents; the budget here may be another one.
+   *
+   * @generated from field: uint64 budget = 4;
+   */
+  budget: bigint;
+
+  /**
+   * Ed25519 key that signed it; empty for a format without signature.
+   *
+   * @generated from field: bytes public_key = 5;
+   */
+  publicKey: Uint8Array;
+
+  /**
+   * SHA-256 of the receipts that came with it; empty: none came.
+   *
+   * @generated from field: bytes receipts_digest = 6;
+   */
+  receiptsDigest: Uint8Array;
+};
+
+/**
+ * Describes the message godwit.lineage.v1.Imported.
+ * Use `create(ImportedSchema)` to create a new message.
+ */
+export const ImportedSchema: GenMessage<Imported> = /*@__PURE__*/
+  messageDesc(file_godwit_lineage_v1_lineage, 2);
 
 /**
  * @generated from message godwit.lineage.v1.SessionRef
@@ -114,7 +175,7 @@ export type SessionRef = Message<"godwit.lineage.v1.SessionRef"> & {
  * Use `create(SessionRefSchema)` to create a new message.
  */
 export const SessionRefSchema: GenMessage<SessionRef> = /*@__PURE__*/
-  messageDesc(file_godwit_lineage_v1_lineage, 2);
+  messageDesc(file_godwit_lineage_v1_lineage, 3);
 
 /**
  * The registry's statement of who may extend an agent's lineage under one (era, major).
@@ -160,7 +221,7 @@ export type Grant = Message<"godwit.lineage.v1.Grant"> & {
  * Use `create(GrantSchema)` to create a new message.
  */
 export const GrantSchema: GenMessage<Grant> = /*@__PURE__*/
-  messageDesc(file_godwit_lineage_v1_lineage, 3);
+  messageDesc(file_godwit_lineage_v1_lineage, 4);
 
 /**
  * By signing it the source gives up the right to tick under that major, for good.
@@ -209,7 +270,7 @@ export type RelinquishToken = Message<"godwit.lineage.v1.RelinquishToken"> & {
  * Use `create(RelinquishTokenSchema)` to create a new message.
  */
 export const RelinquishTokenSchema: GenMessage<RelinquishToken> = /*@__PURE__*/
-  messageDesc(file_godwit_lineage_v1_lineage, 4);
+  messageDesc(file_godwit_lineage_v1_lineage, 5);
 
 /**
  * The registry's statement that an agent is gone for good.
@@ -248,7 +309,7 @@ export type Termination = Message<"godwit.lineage.v1.Termination"> & {
  * Use `create(TerminationSchema)` to create a new message.
  */
 export const TerminationSchema: GenMessage<Termination> = /*@__PURE__*/
-  messageDesc(file_godwit_lineage_v1_lineage, 5);
+  messageDesc(file_godwit_lineage_v1_lineage, 6);
 
 /**
  * Names one checkpoint.
@@ -284,7 +345,7 @@ export type CheckpointRef = Message<"godwit.lineage.v1.CheckpointRef"> & {
  * Use `create(CheckpointRefSchema)` to create a new message.
  */
 export const CheckpointRefSchema: GenMessage<CheckpointRef> = /*@__PURE__*/
-  messageDesc(file_godwit_lineage_v1_lineage, 6);
+  messageDesc(file_godwit_lineage_v1_lineage, 7);
 
 /**
  * What one host charged between two checkpoints.
@@ -330,6 +391,18 @@ export type Receipt = Message<"godwit.lineage.v1.Receipt"> & {
    * @generated from field: uint64 budget_after = 7;
    */
   budgetAfter: bigint;
+
+  /**
+   * Only of a funding, which takes a tick of its own: what came in, and the id that its sender chose. No time, no cost.
+   *
+   * @generated from field: uint64 funded = 8;
+   */
+  funded: bigint;
+
+  /**
+   * @generated from field: bytes funding_id = 9;
+   */
+  fundingId: Uint8Array;
 };
 
 /**
@@ -337,7 +410,7 @@ export type Receipt = Message<"godwit.lineage.v1.Receipt"> & {
  * Use `create(ReceiptSchema)` to create a new message.
  */
 export const ReceiptSchema: GenMessage<Receipt> = /*@__PURE__*/
-  messageDesc(file_godwit_lineage_v1_lineage, 7);
+  messageDesc(file_godwit_lineage_v1_lineage, 8);
 
 /**
  * @generated from message godwit.lineage.v1.CheckpointHeader
@@ -465,6 +538,20 @@ export type CheckpointHeader = Message<"godwit.lineage.v1.CheckpointHeader"> & {
    * @generated from field: int64 written_at_unix_ns = 21;
    */
   writtenAtUnixNs: bigint;
+
+  /**
+   * Ids of the newest fundings of the agent, newest last, so that none is applied twice; at most 64.
+   *
+   * @generated from field: repeated bytes funding_ids = 22;
+   */
+  fundingIds: Uint8Array[];
+
+  /**
+   * SHA-256 of the event log of the ticks since the checkpoint before; empty where none is kept.
+   *
+   * @generated from field: bytes events_digest = 23;
+   */
+  eventsDigest: Uint8Array;
 };
 
 /**
@@ -472,7 +559,7 @@ export type CheckpointHeader = Message<"godwit.lineage.v1.CheckpointHeader"> & {
  * Use `create(CheckpointHeaderSchema)` to create a new message.
  */
 export const CheckpointHeaderSchema: GenMessage<CheckpointHeader> = /*@__PURE__*/
-  messageDesc(file_godwit_lineage_v1_lineage, 8);
+  messageDesc(file_godwit_lineage_v1_lineage, 9);
 
 /**
  * A header, the owner's signature over it, and nothing of the state.
@@ -491,7 +578,7 @@ export type SignedHeader = Message<"godwit.lineage.v1.SignedHeader"> & {
  * Use `create(SignedHeaderSchema)` to create a new message.
  */
 export const SignedHeaderSchema: GenMessage<SignedHeader> = /*@__PURE__*/
-  messageDesc(file_godwit_lineage_v1_lineage, 9);
+  messageDesc(file_godwit_lineage_v1_lineage, 10);
 
 /**
  * @generated from enum godwit.lineage.v1.RecoveryPolicy

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file godwit/migration/v1/migration.proto.
  */
 export const file_godwit_migration_v1_migration: GenFile = /*@__PURE__*/
-  fileDesc("CiNnb2R3aXQvbWlncmF0aW9uL3YxL21pZ3JhdGlvbi5wcm90bxITZ29kd2l0Lm1pZ3JhdGlvbi52MSK8BAoOTWlncmF0aW9uRnJhbWUSKwoFb2ZmZXIYASABKAsyGi5nb2R3aXQubWlncmF0aW9uLnYxLk9mZmVySAASLAoGbW9kdWxlGAIgASgLMhouZ29kd2l0Lm1pZ3JhdGlvbi52MS5DaHVua0gAEisKBXNwaW5lGAMgASgLMhouZ29kd2l0Lm1pZ3JhdGlvbi52MS5TcGluZUgAEjQKB2hhbmRvZmYYBCABKAsyIS5nb2R3aXQubWlncmF0aW9uLnYxLkhhbmRvZmZCZWdpbkgAEisKBXN0YXRlGAUgASgLMhouZ29kd2l0Lm1pZ3JhdGlvbi52MS5DaHVua0gAEjYKC2hhbmRvZmZfZW5kGAYgASgLMh8uZ29kd2l0Lm1pZ3JhdGlvbi52MS5IYW5kb2ZmRW5kSAASOgoKY2hlY2twb2ludBgHIAEoCzIkLmdvZHdpdC5taWdyYXRpb24udjEuRmluYWxDaGVja3BvaW50SAASLQoGYWNjZXB0GAogASgLMhsuZ29kd2l0Lm1pZ3JhdGlvbi52MS5BY2NlcHRIABIxCghwcmVwYXJlZBgLIAEoCzIdLmdvZHdpdC5taWdyYXRpb24udjEuUHJlcGFyZWRIABIvCgdzdGFydGVkGAwgASgLMhwuZ29kd2l0Lm1pZ3JhdGlvbi52MS5TdGFydGVkSAASLwoHcmVmdXNlZBgNIAEoCzIcLmdvZHdpdC5taWdyYXRpb24udjEuUmVmdXNlZEgAQgcKBWZyYW1lIiUKBUNodW5rEg4KBm9mZnNldBgBIAEoBBIMCgRkYXRhGAIgASgMIskBCgVPZmZlchISCgpoYW5kb2ZmX2lkGAEgASgJEhAKCGFnZW50X2lkGAIgASgJEgsKA2VyYRgDIAEoBBINCgVtYWpvchgEIAEoBBIQCghtYW5pZmVzdBgFIAEoDBIVCg1tb2R1bGVfZGlnZXN0GAYgASgMEhQKDG1vZHVsZV9ieXRlcxgHIAEoBBITCgtzdGF0ZV9ieXRlcxgIIAEoBBIMCgR0aWNrGAkgASgEEg4KBmJ1ZGdldBgKIAEoBBIMCgRuYW1lGAsgASgJImAKBkFjY2VwdBISCgpoYW5kb2ZmX2lkGAEgASgJEhMKC25lZWRfbW9kdWxlGAIgASgIEhgKEHByaWNlX3Blcl9zZWNvbmQYAyABKAQSEwoLc3BpbmVfa25vd24YBCABKAwiUwoFU3BpbmUSKgoHaGVhZGVycxgBIAMoCzIZLmdvZHdpdC5saW5lYWdlLnYxLlNpZ25lZBIMCgRsYXN0GAIgASgIEhAKCHJlY2VpcHRzGAMgAygMIh4KCFByZXBhcmVkEhIKCmhhbmRvZmZfaWQYASABKAkijAEKD0ZpbmFsQ2hlY2twb2ludBISCgpoYW5kb2ZmX2lkGAEgASgJEi0KCmNoZWNrcG9pbnQYAiABKAsyGS5nb2R3aXQubGluZWFnZS52MS5TaWduZWQSEAoIcmVjZWlwdHMYAyADKAwSFQoNcmVjZWlwdHNfa2VwdBgEIAEoDRINCgVzdGF0ZRgFIAEoDCJMCgxIYW5kb2ZmQmVnaW4SEgoKaGFuZG9mZl9pZBgBIAEoCRIoCgV0b2tlbhgCIAEoCzIZLmdvZHdpdC5saW5lYWdlLnYxLlNpZ25lZCI3CgpIYW5kb2ZmRW5kEhMKC3N0YXRlX2J5dGVzGAEgASgEEhQKDHN0YXRlX2RpZ2VzdBgCIAEoDCJmCgdTdGFydGVkEhIKCmhhbmRvZmZfaWQYASABKAkSEAoIYWdlbnRfaWQYAiABKAkSGQoRY2hlY2twb2ludF9kaWdlc3QYAyABKAwSCwoDZXJhGAQgASgEEg0KBW1ham9yGAUgASgEIrYBCgdSZWZ1c2VkEhIKCmhhbmRvZmZfaWQYASABKAkSFQoNZmFpbHVyZV9jbGFzcxgCIAEoCRIMCgRjb2RlGAMgASgJEjQKBGRhdGEYBCADKAsyJi5nb2R3aXQubWlncmF0aW9uLnYxLlJlZnVzZWQuRGF0YUVudHJ5Eg8KB21lc3NhZ2UYBSABKAkaKwoJRGF0YUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEioAMKEFJlcGxpY2F0aW9uRnJhbWUSMgoFb2ZmZXIYASABKAsyIS5nb2R3aXQubWlncmF0aW9uLnYxLlJlcGxpY2FPZmZlckgAEiwKBm1vZHVsZRgCIAEoCzIaLmdvZHdpdC5taWdyYXRpb24udjEuQ2h1bmtIABIrCgVzcGluZRgDIAEoCzIaLmdvZHdpdC5taWdyYXRpb24udjEuU3BpbmVIABIrCgVzdGF0ZRgEIAEoCzIaLmdvZHdpdC5taWdyYXRpb24udjEuQ2h1bmtIABIuCgNlbmQYBSABKAsyHy5nb2R3aXQubWlncmF0aW9uLnYxLlJlcGxpY2FFbmRIABI0CgZhY2NlcHQYCiABKAsyIi5nb2R3aXQubWlncmF0aW9uLnYxLlJlcGxpY2FBY2NlcHRIABIwCgRoZWxkGAsgASgLMiAuZ29kd2l0Lm1pZ3JhdGlvbi52MS5SZXBsaWNhSGVsZEgAEi8KB3JlZnVzZWQYDCABKAsyHC5nb2R3aXQubWlncmF0aW9uLnYxLlJlZnVzZWRIAEIHCgVmcmFtZSK4AQoMUmVwbGljYU9mZmVyEhAKCGFnZW50X2lkGAEgASgJEi0KCmNoZWNrcG9pbnQYAiABKAsyGS5nb2R3aXQubGluZWFnZS52MS5TaWduZWQSEAoIbWFuaWZlc3QYAyABKAwSFAoMbW9kdWxlX2J5dGVzGAQgASgEEi0KCnRlcm1pbmF0ZWQYBSABKAsyGS5nb2R3aXQubGluZWFnZS52MS5TaWduZWQSEAoIcmVjZWlwdHMYBiADKAwiTQoNUmVwbGljYUFjY2VwdBITCgtuZWVkX21vZHVsZRgBIAEoCBISCgpuZWVkX3N0YXRlGAIgASgIEhMKC3NwaW5lX2tub3duGAMgASgMIiIKClJlcGxpY2FFbmQSFAoMc3RhdGVfZGlnZXN0GAEgASgMIkMKC1JlcGxpY2FIZWxkEjQKCmNoZWNrcG9pbnQYASABKAsyIC5nb2R3aXQubGluZWFnZS52MS5DaGVja3BvaW50UmVmYgZwcm90bzM", [file_godwit_lineage_v1_lineage]);
+  fileDesc("CiNnb2R3aXQvbWlncmF0aW9uL3YxL21pZ3JhdGlvbi5wcm90bxITZ29kd2l0Lm1pZ3JhdGlvbi52MSKgBQoOTWlncmF0aW9uRnJhbWUSKwoFb2ZmZXIYASABKAsyGi5nb2R3aXQubWlncmF0aW9uLnYxLk9mZmVySAASLAoGbW9kdWxlGAIgASgLMhouZ29kd2l0Lm1pZ3JhdGlvbi52MS5DaHVua0gAEisKBXNwaW5lGAMgASgLMhouZ29kd2l0Lm1pZ3JhdGlvbi52MS5TcGluZUgAEjQKB2hhbmRvZmYYBCABKAsyIS5nb2R3aXQubWlncmF0aW9uLnYxLkhhbmRvZmZCZWdpbkgAEisKBXN0YXRlGAUgASgLMhouZ29kd2l0Lm1pZ3JhdGlvbi52MS5DaHVua0gAEjYKC2hhbmRvZmZfZW5kGAYgASgLMh8uZ29kd2l0Lm1pZ3JhdGlvbi52MS5IYW5kb2ZmRW5kSAASOgoKY2hlY2twb2ludBgHIAEoCzIkLmdvZHdpdC5taWdyYXRpb24udjEuRmluYWxDaGVja3BvaW50SAASLAoGcmVwbGF5GAggASgLMhouZ29kd2l0Lm1pZ3JhdGlvbi52MS5DaHVua0gAEjQKCnJlcGxheV9lbmQYCSABKAsyHi5nb2R3aXQubWlncmF0aW9uLnYxLlJlcGxheUVuZEgAEi0KBmFjY2VwdBgKIAEoCzIbLmdvZHdpdC5taWdyYXRpb24udjEuQWNjZXB0SAASMQoIcHJlcGFyZWQYCyABKAsyHS5nb2R3aXQubWlncmF0aW9uLnYxLlByZXBhcmVkSAASLwoHc3RhcnRlZBgMIAEoCzIcLmdvZHdpdC5taWdyYXRpb24udjEuU3RhcnRlZEgAEi8KB3JlZnVzZWQYDSABKAsyHC5nb2R3aXQubWlncmF0aW9uLnYxLlJlZnVzZWRIAEIHCgVmcmFtZSIlCgVDaHVuaxIOCgZvZmZzZXQYASABKAQSDAoEZGF0YRgCIAEoDCLJAQoFT2ZmZXISEgoKaGFuZG9mZl9pZBgBIAEoCRIQCghhZ2VudF9pZBgCIAEoCRILCgNlcmEYAyABKAQSDQoFbWFqb3IYBCABKAQSEAoIbWFuaWZlc3QYBSABKAwSFQoNbW9kdWxlX2RpZ2VzdBgGIAEoDBIUCgxtb2R1bGVfYnl0ZXMYByABKAQSEwoLc3RhdGVfYnl0ZXMYCCABKAQSDAoEdGljaxgJIAEoBBIOCgZidWRnZXQYCiABKAQSDAoEbmFtZRgLIAEoCSJgCgZBY2NlcHQSEgoKaGFuZG9mZl9pZBgBIAEoCRITCgtuZWVkX21vZHVsZRgCIAEoCBIYChBwcmljZV9wZXJfc2Vjb25kGAMgASgEEhMKC3NwaW5lX2tub3duGAQgASgMIlMKBVNwaW5lEioKB2hlYWRlcnMYASADKAsyGS5nb2R3aXQubGluZWFnZS52MS5TaWduZWQSDAoEbGFzdBgCIAEoCBIQCghyZWNlaXB0cxgDIAMoDCJXCgZSZXBsYXkSKgoHaGVhZGVycxgBIAMoCzIZLmdvZHdpdC5saW5lYWdlLnYxLlNpZ25lZBINCgVzdGF0ZRgCIAEoDBISCgpldmVudF9sb2dzGAMgAygMIioKCVJlcGxheUVuZBINCgVieXRlcxgBIAEoBBIOCgZzaGEyNTYYAiABKAwiHgoIUHJlcGFyZWQSEgoKaGFuZG9mZl9pZBgBIAEoCSKMAQoPRmluYWxDaGVja3BvaW50EhIKCmhhbmRvZmZfaWQYASABKAkSLQoKY2hlY2twb2ludBgCIAEoCzIZLmdvZHdpdC5saW5lYWdlLnYxLlNpZ25lZBIQCghyZWNlaXB0cxgDIAMoDBIVCg1yZWNlaXB0c19rZXB0GAQgASgNEg0KBXN0YXRlGAUgASgMIkwKDEhhbmRvZmZCZWdpbhISCgpoYW5kb2ZmX2lkGAEgASgJEigKBXRva2VuGAIgASgLMhkuZ29kd2l0LmxpbmVhZ2UudjEuU2lnbmVkIjcKCkhhbmRvZmZFbmQSEwoLc3RhdGVfYnl0ZXMYASABKAQSFAoMc3RhdGVfZGlnZXN0GAIgASgMImYKB1N0YXJ0ZWQSEgoKaGFuZG9mZl9pZBgBIAEoCRIQCghhZ2VudF9pZBgCIAEoCRIZChFjaGVja3BvaW50X2RpZ2VzdBgDIAEoDBILCgNlcmEYBCABKAQSDQoFbWFqb3IYBSABKAQitgEKB1JlZnVzZWQSEgoKaGFuZG9mZl9pZBgBIAEoCRIVCg1mYWlsdXJlX2NsYXNzGAIgASgJEgwKBGNvZGUYAyABKAkSNAoEZGF0YRgEIAMoCzImLmdvZHdpdC5taWdyYXRpb24udjEuUmVmdXNlZC5EYXRhRW50cnkSDwoHbWVzc2FnZRgFIAEoCRorCglEYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKgAwoQUmVwbGljYXRpb25GcmFtZRIyCgVvZmZlchgBIAEoCzIhLmdvZHdpdC5taWdyYXRpb24udjEuUmVwbGljYU9mZmVySAASLAoGbW9kdWxlGAIgASgLMhouZ29kd2l0Lm1pZ3JhdGlvbi52MS5DaHVua0gAEisKBXNwaW5lGAMgASgLMhouZ29kd2l0Lm1pZ3JhdGlvbi52MS5TcGluZUgAEisKBXN0YXRlGAQgASgLMhouZ29kd2l0Lm1pZ3JhdGlvbi52MS5DaHVua0gAEi4KA2VuZBgFIAEoCzIfLmdvZHdpdC5taWdyYXRpb24udjEuUmVwbGljYUVuZEgAEjQKBmFjY2VwdBgKIAEoCzIiLmdvZHdpdC5taWdyYXRpb24udjEuUmVwbGljYUFjY2VwdEgAEjAKBGhlbGQYCyABKAsyIC5nb2R3aXQubWlncmF0aW9uLnYxLlJlcGxpY2FIZWxkSAASLwoHcmVmdXNlZBgMIAEoCzIcLmdvZHdpdC5taWdyYXRpb24udjEuUmVmdXNlZEgAQgcKBWZyYW1lIrgBCgxSZXBsaWNhT2ZmZXISEAoIYWdlbnRfaWQYASABKAkSLQoKY2hlY2twb2ludBgCIAEoCzIZLmdvZHdpdC5saW5lYWdlLnYxLlNpZ25lZBIQCghtYW5pZmVzdBgDIAEoDBIUCgxtb2R1bGVfYnl0ZXMYBCABKAQSLQoKdGVybWluYXRlZBgFIAEoCzIZLmdvZHdpdC5saW5lYWdlLnYxLlNpZ25lZBIQCghyZWNlaXB0cxgGIAMoDCJNCg1SZXBsaWNhQWNjZXB0EhMKC25lZWRfbW9kdWxlGAEgASgIEhIKCm5lZWRfc3RhdGUYAiABKAgSEwoLc3BpbmVfa25vd24YAyABKAwiIgoKUmVwbGljYUVuZBIUCgxzdGF0ZV9kaWdlc3QYASABKAwiQwoLUmVwbGljYUhlbGQSNAoKY2hlY2twb2ludBgBIAEoCzIgLmdvZHdpdC5saW5lYWdlLnYxLkNoZWNrcG9pbnRSZWZiBnByb3RvMw", [file_godwit_lineage_v1_lineage]);
 
 /**
  * @generated from message godwit.migration.v1.MigrationFrame
@@ -67,6 +67,20 @@ export type MigrationFrame = Message<"godwit.migration.v1.MigrationFrame"> & {
      */
     value: FinalCheckpoint;
     case: "checkpoint";
+  } | {
+    /**
+     * Encoded Replay, in chunks: once ahead of the last Spine, once between PREPARED and FinalCheckpoint.
+     *
+     * @generated from field: godwit.migration.v1.Chunk replay = 8;
+     */
+    value: Chunk;
+    case: "replay";
+  } | {
+    /**
+     * @generated from field: godwit.migration.v1.ReplayEnd replay_end = 9;
+     */
+    value: ReplayEnd;
+    case: "replayEnd";
   } | {
     /**
      * Target to source.
@@ -261,6 +275,66 @@ export const SpineSchema: GenMessage<Spine> = /*@__PURE__*/
   messageDesc(file_godwit_migration_v1_migration, 4);
 
 /**
+ * What lets the target run the agent's last ticks again and compare: the hostcalls of each, from a signed state on.
+ *
+ * @generated from message godwit.migration.v1.Replay
+ */
+export type Replay = Message<"godwit.migration.v1.Replay"> & {
+  /**
+   * Oldest first. Ahead of PREPARED: the checkpoint from which the ticks begin, then each one after it, the newest last.
+   * After it: those that came since, the frozen one left out. Payload: CheckpointHeader.
+   *
+   * @generated from field: repeated godwit.lineage.v1.Signed headers = 1;
+   */
+  headers: Signed[];
+
+  /**
+   * Ahead of PREPARED: the state of the first of `headers`.
+   *
+   * @generated from field: bytes state = 2;
+   */
+  state: Uint8Array;
+
+  /**
+   * Encoded event logs, one for each checkpoint that is reached: what its header's events_digest is of.
+   *
+   * @generated from field: repeated bytes event_logs = 3;
+   */
+  eventLogs: Uint8Array[];
+};
+
+/**
+ * Describes the message godwit.migration.v1.Replay.
+ * Use `create(ReplaySchema)` to create a new message.
+ */
+export const ReplaySchema: GenMessage<Replay> = /*@__PURE__*/
+  messageDesc(file_godwit_migration_v1_migration, 5);
+
+/**
+ * @generated from message godwit.migration.v1.ReplayEnd
+ */
+export type ReplayEnd = Message<"godwit.migration.v1.ReplayEnd"> & {
+  /**
+   * @generated from field: uint64 bytes = 1;
+   */
+  bytes: bigint;
+
+  /**
+   * SHA-256 of the encoded Replay.
+   *
+   * @generated from field: bytes sha256 = 2;
+   */
+  sha256: Uint8Array;
+};
+
+/**
+ * Describes the message godwit.migration.v1.ReplayEnd.
+ * Use `create(ReplayEndSchema)` to create a new message.
+ */
+export const ReplayEndSchema: GenMessage<ReplayEnd> = /*@__PURE__*/
+  messageDesc(file_godwit_migration_v1_migration, 6);
+
+/**
  * @generated from message godwit.migration.v1.Prepared
  */
 export type Prepared = Message<"godwit.migration.v1.Prepared"> & {
@@ -275,7 +349,7 @@ export type Prepared = Message<"godwit.migration.v1.Prepared"> & {
  * Use `create(PreparedSchema)` to create a new message.
  */
 export const PreparedSchema: GenMessage<Prepared> = /*@__PURE__*/
-  messageDesc(file_godwit_migration_v1_migration, 5);
+  messageDesc(file_godwit_migration_v1_migration, 7);
 
 /**
  * What the agent was frozen as: sent as soon as it is on the source's disk, while the registry is asked. A copy, which
@@ -323,7 +397,7 @@ export type FinalCheckpoint = Message<"godwit.migration.v1.FinalCheckpoint"> & {
  * Use `create(FinalCheckpointSchema)` to create a new message.
  */
 export const FinalCheckpointSchema: GenMessage<FinalCheckpoint> = /*@__PURE__*/
-  messageDesc(file_godwit_migration_v1_migration, 6);
+  messageDesc(file_godwit_migration_v1_migration, 8);
 
 /**
  * The first byte of this makes the outcome ambiguous (GH-2).
@@ -349,7 +423,7 @@ export type HandoffBegin = Message<"godwit.migration.v1.HandoffBegin"> & {
  * Use `create(HandoffBeginSchema)` to create a new message.
  */
 export const HandoffBeginSchema: GenMessage<HandoffBegin> = /*@__PURE__*/
-  messageDesc(file_godwit_migration_v1_migration, 7);
+  messageDesc(file_godwit_migration_v1_migration, 9);
 
 /**
  * A cut stream can look complete: only this ends a handoff.
@@ -373,7 +447,7 @@ export type HandoffEnd = Message<"godwit.migration.v1.HandoffEnd"> & {
  * Use `create(HandoffEndSchema)` to create a new message.
  */
 export const HandoffEndSchema: GenMessage<HandoffEnd> = /*@__PURE__*/
-  messageDesc(file_godwit_migration_v1_migration, 8);
+  messageDesc(file_godwit_migration_v1_migration, 10);
 
 /**
  * @generated from message godwit.migration.v1.Started
@@ -410,7 +484,7 @@ export type Started = Message<"godwit.migration.v1.Started"> & {
  * Use `create(StartedSchema)` to create a new message.
  */
 export const StartedSchema: GenMessage<Started> = /*@__PURE__*/
-  messageDesc(file_godwit_migration_v1_migration, 9);
+  messageDesc(file_godwit_migration_v1_migration, 11);
 
 /**
  * @generated from message godwit.migration.v1.Refused
@@ -451,7 +525,7 @@ export type Refused = Message<"godwit.migration.v1.Refused"> & {
  * Use `create(RefusedSchema)` to create a new message.
  */
 export const RefusedSchema: GenMessage<Refused> = /*@__PURE__*/
-  messageDesc(file_godwit_migration_v1_migration, 10);
+  messageDesc(file_godwit_migration_v1_migration, 12);
 
 /**
  * @generated from message godwit.migration.v1.ReplicationFrame
@@ -520,7 +594,7 @@ export type ReplicationFrame = Message<"godwit.migration.v1.ReplicationFrame"> &
  * Use `create(ReplicationFrameSchema)` to create a new message.
  */
 export const ReplicationFrameSchema: GenMessage<ReplicationFrame> = /*@__PURE__*/
-  messageDesc(file_godwit_migration_v1_migration, 11);
+  messageDesc(file_godwit_migration_v1_migration, 13);
 
 /**
  * @generated from message godwit.migration.v1.ReplicaOffer
@@ -566,7 +640,7 @@ export type ReplicaOffer = Message<"godwit.migration.v1.ReplicaOffer"> & {
  * Use `create(ReplicaOfferSchema)` to create a new message.
  */
 export const ReplicaOfferSchema: GenMessage<ReplicaOffer> = /*@__PURE__*/
-  messageDesc(file_godwit_migration_v1_migration, 12);
+  messageDesc(file_godwit_migration_v1_migration, 14);
 
 /**
  * @generated from message godwit.migration.v1.ReplicaAccept
@@ -595,7 +669,7 @@ export type ReplicaAccept = Message<"godwit.migration.v1.ReplicaAccept"> & {
  * Use `create(ReplicaAcceptSchema)` to create a new message.
  */
 export const ReplicaAcceptSchema: GenMessage<ReplicaAccept> = /*@__PURE__*/
-  messageDesc(file_godwit_migration_v1_migration, 13);
+  messageDesc(file_godwit_migration_v1_migration, 15);
 
 /**
  * @generated from message godwit.migration.v1.ReplicaEnd
@@ -612,7 +686,7 @@ export type ReplicaEnd = Message<"godwit.migration.v1.ReplicaEnd"> & {
  * Use `create(ReplicaEndSchema)` to create a new message.
  */
 export const ReplicaEndSchema: GenMessage<ReplicaEnd> = /*@__PURE__*/
-  messageDesc(file_godwit_migration_v1_migration, 14);
+  messageDesc(file_godwit_migration_v1_migration, 16);
 
 /**
  * @generated from message godwit.migration.v1.ReplicaHeld
@@ -629,5 +703,5 @@ export type ReplicaHeld = Message<"godwit.migration.v1.ReplicaHeld"> & {
  * Use `create(ReplicaHeldSchema)` to create a new message.
  */
 export const ReplicaHeldSchema: GenMessage<ReplicaHeld> = /*@__PURE__*/
-  messageDesc(file_godwit_migration_v1_migration, 15);
+  messageDesc(file_godwit_migration_v1_migration, 17);
 
