@@ -153,6 +153,7 @@ export const FAULTS = {
     (f) =>
       `replaying agent ${f.agentId} did not give the state that its checkpoint names: do not run it from this checkpoint`,
   ),
+  EVENT_LOG_INVALID: code(why, (f) => `the event log is not valid: ${f.reason}`),
   FRAME_INVALID: code(why, (f) => `the peer sent a frame that does not fit: ${f.reason}`),
 
   // Things that are signed.

@@ -82,7 +82,7 @@ export class FakeInstance implements AgentInstance {
     signal.throwIfAborted();
     if (script.fails !== undefined) return { kind: "failed", reason: script.fails, message: "as told", ...told };
     this.#state = textBytes(`tick ${Number(this.text.slice(5)) + 1}`);
-    return { kind: "ok", moreWork, state: this.#state, ...told };
+    return { kind: "ok", moreWork, state: this.#state, events: new Uint8Array(0), ...told };
   }
 
   async restore(state: Uint8Array): Promise<void> {
