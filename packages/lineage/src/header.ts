@@ -47,6 +47,8 @@ export interface Header extends Term {
   readonly rolledBackFromTick: bigint | undefined;
   /** Wall clock of the owner, ns since 1970; for people, never for decisions. */
   readonly writtenAtNs: bigint;
+  /** Of the encoded event log of the ticks since the checkpoint before; `undefined` where none was kept, and at tick 0. */
+  readonly eventsDigest?: string | undefined;
 }
 
 export const MAX_HEADER_BYTES = 16 * 1024;
@@ -57,7 +59,7 @@ const VERSION = 1;
 export function encodeHeader(header: Header): Uint8Array {
   const problem = headerProblem(header);
   if (problem !== undefined) throw complain(problem);
-  const { base, grant, genesis, previous, rolledBackFromTick } = header;
+  const { base, grant, genesis, previous, rolledBackFromTick, eventsDigest } = header;
   const message = create(CheckpointHeaderSchema, {
     version: VERSION,
     agentId: header.agentId,
@@ -83,6 +85,7 @@ export function encodeHeader(header: Header): Uint8Array {
   if (grant !== undefined) message.grant = create(SignedSchema, grant);
   if (genesis !== undefined) message.genesis = genesis;
   if (rolledBackFromTick !== undefined) message.rolledBackFromTick = rolledBackFromTick;
+  if (eventsDigest !== undefined) message.eventsDigest = digestToBytes(eventsDigest);
   return toBinary(CheckpointHeaderSchema, message);
 }
 
@@ -97,7 +100,7 @@ export function readHeader(payload: Uint8Array): Header {
   const origin = ORIGINS.get(message.origin);
   if (origin === undefined) throw complain("it does not say why its major started");
 
-  const { base, grant, genesis, previous, rolledBackFromTick } = message;
+  const { base, grant, genesis, previous, rolledBackFromTick, eventsDigest } = message;
   const header: Header = {
     agentId: message.agentId,
     era: message.era,
@@ -119,6 +122,7 @@ export function readHeader(payload: Uint8Array): Header {
     origin,
     rolledBackFromTick: rolledBackFromTick === 0n ? undefined : rolledBackFromTick,
     writtenAtNs: message.writtenAtUnixNs,
+    eventsDigest: eventsDigest.length === 0 ? undefined : hexOf(eventsDigest),
   };
   const problem = headerProblem(header);
   if (problem !== undefined) throw complain(problem);

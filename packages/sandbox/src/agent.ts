@@ -8,9 +8,11 @@
 import { Fault } from "@godwit/common/fault";
 import type { HostcallName } from "./abi.ts";
 import type { WasmModule } from "./engine.ts";
+import type { RecordedTick } from "./events/event-log.ts";
 import type { HostView, Load, Phase, RunAnswer, RunRequest } from "./messages.ts";
 import type { Lane, LaneThread, Loss, Outcome } from "./pool/lane.ts";
 import { takeTurn, type Turn } from "./pool/turn.ts";
+import type { ReplayResult, ReplayWork } from "./replay.ts";
 
 export interface TickInput {
   readonly balanceMicrocents: bigint;
@@ -52,8 +54,19 @@ export interface AgentInstance {
   tick(input: TickInput, signal: AbortSignal): Promise<TickResult>;
   /** Puts the agent back to a state, in a fresh instance. @throws Fault STATE_INVALID, MODULE_INVALID; the state counts even so. */
   restore(state: Uint8Array): Promise<void>;
+  /**
+   * Runs ticks of this agent once more, from the state before them, in an instance of their own; this one ticks on meanwhile. As
+   * `Sandbox.replay` does, with this agent's module and limits.
+   */
+  replay(work: ReplayedTicks, signal: AbortSignal): Promise<ReplayResult>;
   /** Ends the instance; a tick under way rejects. */
   stop(): Promise<void>;
+}
+
+export interface ReplayedTicks {
+  /** Before the first tick. */
+  readonly state: Uint8Array;
+  readonly ticks: readonly RecordedTick[];
 }
 
 export interface AgentParts {
@@ -62,6 +75,7 @@ export interface AgentParts {
   /** Wall time for `clock_now`, in nanoseconds. */
   wallNs(): bigint;
   onStopped(agent: Agent): void;
+  replay(work: ReplayWork, signal: AbortSignal): Promise<ReplayResult>;
 }
 
 export interface AgentCode {
@@ -138,6 +152,10 @@ export class Agent implements AgentInstance {
     this.#state = new Uint8Array(state);
     this.#home = undefined;
     loaded(await this.#perform("load", new AbortController().signal));
+  }
+
+  replay({ state, ticks }: ReplayedTicks, signal: AbortSignal): Promise<ReplayResult> {
+    return this.#parts.replay({ agentId: this.agentId, code: this.#code, state, ticks }, signal);
   }
 
   async stop(): Promise<void> {

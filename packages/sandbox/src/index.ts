@@ -1,5 +1,5 @@
 export { type Capability, capabilities, type HostcallName } from "./abi.ts";
-export type { AgentInstance, TickFailure, TickInput, TickResult } from "./agent.ts";
+export type { AgentInstance, ReplayedTicks, TickFailure, TickInput, TickResult } from "./agent.ts";
 export { compileWasmNow, type WasmModule } from "./engine.ts";
 export {
   decodeEventLog,

@@ -16,7 +16,7 @@ import { AdmittedModule, type CompiledModule, ModuleCache } from "./module/compi
 import { ModuleRefused } from "./module/reader.ts";
 import { Lane, type WorkerLost } from "./pool/lane.ts";
 import { Spares, type ThreadPool } from "./pool/spares.ts";
-import { Replay, type ReplayResult } from "./replay.ts";
+import { Replay, type ReplayResult, type ReplayWork } from "./replay.ts";
 import { checkRules, type SandboxRules } from "./rules.ts";
 
 export interface SandboxParts {
@@ -120,6 +120,7 @@ export class Sandbox {
           lane.agents -= 1;
           this.#agents.delete(agent);
         },
+        replay: (work, signal) => this.#replay(work, signal),
       },
       {
         agentId,
@@ -149,9 +150,14 @@ export class Sandbox {
     this.#refuseIfStopped();
     const { agentId, state, ticks, signal } = options;
     const code = await this.#codeFor(options);
+    return await this.#replay({ agentId, code, state, ticks }, signal);
+  }
+
+  async #replay(work: ReplayWork, signal: AbortSignal): Promise<ReplayResult> {
+    this.#refuseIfStopped();
     const lane = this.#leastUsedLane();
     const parts = { handle: ++this.#handles, lane, wallNs: () => this.#wallNs() };
-    const replay = new Replay(parts, { agentId, code, state, ticks });
+    const replay = new Replay(parts, work);
     lane.agents += 1;
     this.#replays.add(replay);
     try {
