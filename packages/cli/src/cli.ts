@@ -8,6 +8,8 @@ import { recover, stop } from "./commands/agents.ts";
 import { describe } from "./commands/describe.ts";
 import { evidence } from "./commands/evidence.ts";
 import { drain, hosts, peers } from "./commands/hosts.ts";
+import { importCommand } from "./commands/import.ts";
+import { inspect } from "./commands/inspect.ts";
 import { logs } from "./commands/logs.ts";
 import { migrate } from "./commands/migrate.ts";
 import { prices } from "./commands/prices.ts";
@@ -20,6 +22,7 @@ import type { Surroundings } from "./terminal.ts";
 
 export const COMMANDS: readonly Command[] = [
   run,
+  importCommand,
   ps,
   describe,
   logs,
@@ -32,6 +35,7 @@ export const COMMANDS: readonly Command[] = [
   peers,
   verify,
   evidence,
+  inspect,
   cluster,
 ];
 

@@ -28,7 +28,7 @@ export interface Header extends Term {
   readonly manifestDigest: string;
   readonly stateDigest: string;
   readonly stateBytes: bigint;
-  /** Digest of the checkpoint before, of this major or the base; `undefined` only at tick 0. */
+  /** Digest of the checkpoint before, of this major or the base. At tick 0 `undefined`, or what the genesis says was imported. */
   readonly previous: string | undefined;
   /** The checkpoint that this owner started from; `undefined` only at tick 0. */
   readonly base: CheckpointRef | undefined;

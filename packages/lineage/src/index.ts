@@ -22,7 +22,14 @@ export {
   evidenceOf,
   findDoubleSignings,
 } from "./evidence.ts";
-export { createGenesis, type Genesis, type IdentifiedGenesis, MAX_GENESIS_BYTES, readGenesis } from "./genesis.ts";
+export {
+  createGenesis,
+  type Genesis,
+  type IdentifiedGenesis,
+  type Imported,
+  MAX_GENESIS_BYTES,
+  readGenesis,
+} from "./genesis.ts";
 export { type Grant, issueGrant, MAX_GRANT_BYTES, readGrant } from "./grant.ts";
 export { type Header, MAX_HEADER_BYTES, type Origin, readHeader } from "./header.ts";
 export { MAX_RECEIPTS } from "./header-rules.ts";

@@ -9,6 +9,7 @@ import {
   digestOf,
   type Header,
   hostIdOf,
+  type Imported,
   issueGrant,
   type Receipt,
   refOf,
@@ -16,6 +17,16 @@ import {
   signerFromSeed,
   writeCheckpoint,
 } from "../index.ts";
+
+export { mutations } from "./mutations.ts";
+export {
+  type SeedFileContent,
+  type SeedReceiptContent,
+  seedAgent,
+  seedCheckpointFile,
+  seedNode,
+  seedReceiptsFile,
+} from "./seed-files.ts";
 
 export const INCARNATION = "incarnation-1";
 
@@ -38,7 +49,17 @@ export const cleo = hostFromByte(3);
 
 export const state = (text: string): Uint8Array => new TextEncoder().encode(text);
 
-export function createAgent(host: Host, { name = "survivor", era = 0n, nonce = 7 } = {}): Checkpoint {
+export interface Created {
+  readonly name?: string;
+  readonly era?: bigint;
+  readonly nonce?: number;
+  readonly imported?: Imported;
+}
+
+export function createAgent(
+  host: Host,
+  { name = "survivor", era = 0n, nonce = 7, imported }: Created = {},
+): Checkpoint {
   const moduleDigest = digestOf(state("module"));
   const manifestDigest = digestOf(state("manifest"));
   const genesis = createGenesis({
@@ -49,6 +70,7 @@ export function createAgent(host: Host, { name = "survivor", era = 0n, nonce = 7
     nonce: new Uint8Array(16).fill(nonce),
     recoveryPolicy: "latest",
     name,
+    imported,
   });
   const header: Omit<Header, "stateDigest" | "stateBytes"> = {
     agentId: genesis.agentId,
@@ -58,7 +80,7 @@ export function createAgent(host: Host, { name = "survivor", era = 0n, nonce = 7
     tick: 0n,
     moduleDigest,
     manifestDigest,
-    previous: undefined,
+    previous: imported?.digest,
     base: undefined,
     budget: 1_000_000n,
     pricePerSecond: 1_000n,
