@@ -65,6 +65,11 @@ export class ReplayVerifier {
   async stop(): Promise<void> {
     this.#running.abort(new Fault({ code: "SHUTTING_DOWN" }));
     this.#due.clear();
+    await this.settled();
+  }
+
+  /** Resolves when nothing is being run again. */
+  async settled(): Promise<void> {
     await this.#work;
   }
 
