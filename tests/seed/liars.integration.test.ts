@@ -19,7 +19,7 @@ import {
 } from "../cluster/stage.ts";
 import { Outlaw } from "./outlaw.ts";
 import type { Peer } from "./peer.ts";
-import { calmLease, sendTo } from "./scene.ts";
+import { calmLease, credulous, sendTo } from "./scene.ts";
 import { stillAgent } from "./still-agent.ts";
 
 let cluster: Cluster;
@@ -28,7 +28,7 @@ let outlaw: Outlaw;
 const scripts = new Map<string, (peer: Peer, offer: OfferFrame) => Promise<void>>();
 
 beforeAll(async () => {
-  cluster = await clusterWith(calmLease, { name: "a" }, { name: "b" });
+  cluster = await clusterWith(calmLease, { name: "a" }, { name: "b", env: credulous });
   outlaw = await Outlaw.open(cluster, "outlaw");
   await outlaw.answer(async (peer) => {
     const offer = await peer.until("offer");

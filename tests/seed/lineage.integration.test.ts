@@ -9,13 +9,17 @@ import { afterAll, beforeAll, describe, test } from "vitest";
 import { clusterWith, headersOf, settlesOnOneOwner, ticksOn } from "../cluster/stage.ts";
 import { forge, Outlaw } from "./outlaw.ts";
 import type { Handoff } from "./peer.ts";
-import { alone, calmLease, sendTo } from "./scene.ts";
+import { alone, calmLease, credulous, sendTo } from "./scene.ts";
 import { stillAgent } from "./still-agent.ts";
 
 let cluster: Cluster;
 let outlaw: Outlaw;
 beforeAll(async () => {
-  cluster = await clusterWith(calmLease, { name: "b", env: alone }, { name: "c", env: alone });
+  cluster = await clusterWith(
+    calmLease,
+    { name: "b", env: { ...alone, ...credulous } },
+    { name: "c", env: { ...alone, ...credulous } },
+  );
   outlaw = await Outlaw.open(cluster, "outlaw");
 });
 afterAll(async () => {

@@ -6,13 +6,13 @@ import type { Cluster } from "@godwit/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { clusterWith, doneOf, headersOf, move, settlesOnOneOwner, startSurvivor, ticksOn } from "../cluster/stage.ts";
 import { Outlaw } from "./outlaw.ts";
-import { alone, calmLease, sendTo } from "./scene.ts";
+import { alone, calmLease, credulous, sendTo } from "./scene.ts";
 import { code, stillAgent } from "./still-agent.ts";
 
 let cluster: Cluster;
 let outlaw: Outlaw;
 beforeAll(async () => {
-  cluster = await clusterWith(calmLease, ...["b", "c", "d"].map((name) => ({ name, env: alone })));
+  cluster = await clusterWith(calmLease, ...["b", "c", "d"].map((name) => ({ name, env: { ...alone, ...credulous } })));
   outlaw = await Outlaw.open(cluster, "outlaw");
 });
 afterAll(async () => {

@@ -14,6 +14,9 @@ export const calmLease: Lease = { duration: 40_000, grace: 2_000 };
 /** For hosts that get no copy of what others run: whatever they know of an agent, a test has told them. */
 export const alone = { GODWIT_REPLICAS: "0" };
 
+/** For hosts that get agents from an outlaw, who makes checkpoints without an agent: nothing could be run again. */
+export const credulous = { GODWIT_REPLAY_MODE: "off" };
+
 /** Plays the handoff to that host: STARTED, or the code of its refusal. What passes by itself is waited for. */
 export async function sendTo(outlaw: Outlaw, host: HostNode, handoff: Handoff): Promise<string> {
   return await waitFor(
@@ -31,12 +34,18 @@ export async function sendTo(outlaw: Outlaw, host: HostNode, handoff: Handoff): 
 }
 
 /** Runs this module there, as an agent that may move. */
-export async function runModule(cluster: Cluster, host: HostNode, module: Uint8Array, name: string): Promise<string> {
+export async function runModule(
+  cluster: Cluster,
+  host: HostNode,
+  module: Uint8Array,
+  name: string,
+  capabilities: object = {},
+): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), "godwit-seed-"));
   try {
     const path = join(dir, "agent.wasm");
     await writeFile(path, module);
-    const manifest = { migration_policy: { enabled: true } };
+    const manifest = { capabilities, migration_policy: { enabled: true } };
     return (await cluster.runAgent(host, path, { name, budget, manifest })).agentId;
   } finally {
     await rm(dir, { recursive: true });
