@@ -50,6 +50,8 @@ const givesI32: FunctionType = { params: [], results: ["i32"] };
 
 export const agentExports = {
   _initialize: { required: false, types: [nothing] },
+  /** Called in the place of `_initialize`, which a module of this kind does not have. */
+  _start: { required: false, types: [nothing] },
   agent_init: { required: true, types: [nothing] },
   agent_tick: { required: true, types: [givesI32, nothing] },
   agent_checkpoint: { required: true, types: [givesI32] },

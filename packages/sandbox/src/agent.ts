@@ -13,6 +13,7 @@ import type { HostView, Load, Phase, RunAnswer, RunRequest } from "./messages.ts
 import type { Lane, LaneThread, Loss, Outcome } from "./pool/lane.ts";
 import { takeTurn, type Turn } from "./pool/turn.ts";
 import type { ReplayResult, ReplayWork } from "./replay.ts";
+import type { WasiGrant } from "./wasi-abi.ts";
 
 export interface TickInput {
   readonly balanceMicrocents: bigint;
@@ -83,6 +84,7 @@ export interface AgentCode {
   readonly memoryExport: string;
   readonly maxMemoryBytes: number;
   readonly hostcalls: readonly HostcallName[];
+  readonly wasi: WasiGrant | undefined;
 }
 
 const noEvents = new Uint8Array(0);

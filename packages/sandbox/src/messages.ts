@@ -5,6 +5,7 @@
 
 import type { HostcallName } from "./abi.ts";
 import type { WasmModule } from "./engine.ts";
+import type { WasiGrant } from "./wasi-abi.ts";
 
 export interface WorkerLimits {
   readonly maxStateBytes: number;
@@ -33,6 +34,8 @@ export interface Load {
   readonly maxMemoryBytes: number;
   /** Linked; nothing else is. */
   readonly hostcalls: readonly HostcallName[];
+  /** Undefined: it imports nothing of WASI. */
+  readonly wasi: WasiGrant | undefined;
   /** Undefined: the agent begins, and its first state is answered. */
   readonly state: Uint8Array | undefined;
 }

@@ -186,7 +186,10 @@ export class Sandbox {
     const { code, maxMemoryBytes } = await module.code(this.#memoryLimit(options.memoryLimitBytes));
     signal.throwIfAborted();
     this.#refuseIfStopped();
-    return { module: code, memoryExport: module.shape.memoryExport, maxMemoryBytes, hostcalls: module.imports };
+    const { memoryExport, wasi: functions } = module.shape;
+    const granted = { clock: options.capabilities.has("clock"), rand: options.capabilities.has("rand") };
+    const wasi = functions.length === 0 ? undefined : { functions, ...granted };
+    return { module: code, memoryExport, maxMemoryBytes, hostcalls: module.imports, wasi };
   }
 
   #wallNs(): bigint {

@@ -80,7 +80,13 @@ describe("a module is refused", () => {
   });
 
   test.each([
-    ["wasi_snapshot_preview1", "fd_write", "which hosts do not offer"],
+    [
+      "wasi_snapshot_preview1",
+      "fd_write",
+      "imports wasi_snapshot_preview1.fd_write as () -> (); it is (i32, i32, i32, i32) -> (i32)",
+    ],
+    ["wasi_snapshot_preview1", "path_walk", "which WASI preview 1 does not have"],
+    ["wasi_unstable", "fd_write", "which hosts do not offer"],
     ["env", "abort", "which hosts do not offer"],
     ["victim", "malloc", "which hosts do not offer"],
     ["igor", "kv_put", "which hosts do not offer"],

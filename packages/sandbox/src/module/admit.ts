@@ -12,6 +12,7 @@ import {
   sameType,
 } from "../abi.ts";
 import { pageBytes } from "../rules.ts";
+import { isWasi, type WasiName, wasiModule, wasiType } from "../wasi-abi.ts";
 import { ModuleRefused } from "./reader.ts";
 import { functionType, type ImportedFunction, type ModuleShape, readShape } from "./shape.ts";
 
@@ -24,6 +25,8 @@ export interface ModuleLimits {
 export interface AdmittedShape extends ModuleShape {
   /** The functions of the host that it imports, each once. */
   readonly hostcalls: readonly HostcallName[];
+  /** Of WASI. */
+  readonly wasi: readonly WasiName[];
   readonly memoryExport: string;
   /** Without it a state that is not empty cannot be handed back to the agent. */
   readonly hasMalloc: boolean;
@@ -42,7 +45,12 @@ export function admit(bytes: Uint8Array): AdmittedShape {
   }
   checkMemory(shape);
   checkTables(shape);
-  const imported = new Set(shape.imports.map(checkImport));
+  const imported = new Set<HostcallName>();
+  const wasi = new Set<WasiName>();
+  for (const entry of shape.imports) {
+    if (entry.module === wasiModule) wasi.add(checkWasi(entry));
+    else imported.add(checkImport(entry));
+  }
   checkExports(shape);
 
   const memory = shape.exports.find(({ kind }) => kind === "memory");
@@ -50,6 +58,7 @@ export function admit(bytes: Uint8Array): AdmittedShape {
   return {
     ...shape,
     hostcalls: [...imported],
+    wasi: [...wasi],
     memoryExport: memory.name,
     hasMalloc: shape.exports.some(({ name }) => name === "malloc"),
   };
@@ -106,6 +115,16 @@ function checkImport({ module, name, type }: ImportedFunction): HostcallName {
   if (!sameType(type, hostcalls[name])) {
     throw new ModuleRefused(
       `imports ${module}.${name} as ${describeType(type)}; it is ${describeType(hostcalls[name])}`,
+    );
+  }
+  return name;
+}
+
+function checkWasi({ module, name, type }: ImportedFunction): WasiName {
+  if (!isWasi(name)) throw new ModuleRefused(`imports ${module}.${name}, which WASI preview 1 does not have`);
+  if (!sameType(type, wasiType(name))) {
+    throw new ModuleRefused(
+      `imports ${module}.${name} as ${describeType(type)}; it is ${describeType(wasiType(name))}`,
     );
   }
   return name;

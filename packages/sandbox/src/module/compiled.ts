@@ -68,7 +68,14 @@ export class AdmittedModule implements CompiledModule {
   }
 }
 
-/** Modules by digest. Two that ask for the same one at the same time share one compilation. */
+/** Modules that are kept for whoever asks for them next; those that agents run have their code without this. */
+const mostBytesKept = 64 << 20;
+const mostModulesKept = 256;
+
+/**
+ * Modules by digest, those that were asked for last. Two that ask for the same one at the same time share one compilation. Bounded: a peer
+ * may offer any number of modules (T-25).
+ */
 export class ModuleCache {
   readonly #limits: ModuleLimits;
   readonly #engine: Engine;
@@ -82,7 +89,7 @@ export class ModuleCache {
   /** @throws Fault MODULE_INVALID */
   async compile(bytes: Uint8Array, declared: ReadonlySet<Capability>): Promise<AdmittedModule> {
     const module = this.#admit(bytes, declared);
-    this.#modules.set(module.digest, module);
+    this.#keep(module);
     try {
       await module.code(this.#limits.maxMemoryBytes);
     } catch (error) {
@@ -94,6 +101,19 @@ export class ModuleCache {
 
   release(digest: string): void {
     this.#modules.delete(digest);
+  }
+
+  #keep(module: AdmittedModule): void {
+    this.#modules.delete(module.digest);
+    this.#modules.set(module.digest, module);
+    let bytes = 0;
+    for (const { sizeBytes } of this.#modules.values()) bytes += sizeBytes;
+    for (const oldest of this.#modules.values()) {
+      const fits = bytes <= mostBytesKept && this.#modules.size <= mostModulesKept;
+      if (fits || oldest === module) return;
+      this.#modules.delete(oldest.digest);
+      bytes -= oldest.sizeBytes;
+    }
   }
 
   #admit(bytes: Uint8Array, declared: ReadonlySet<Capability>): AdmittedModule {

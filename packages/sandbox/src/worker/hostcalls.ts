@@ -3,10 +3,13 @@
 import { type HostcallName, hostcalls, hostModules, maxLogMessageBytes, maxRandomBytes, resultCode } from "../abi.ts";
 import type { WasmImports, WasmMemory } from "../engine.ts";
 import type { HostView } from "../messages.ts";
+import { type WasiGrant, wasiModule } from "../wasi-abi.ts";
 import type { LogCollector } from "./log-collector.ts";
 import type { Machine } from "./machine.ts";
+import { Output } from "./output.ts";
 import { drawRandom, repeatRandom } from "./random.ts";
 import type { Tape } from "./tape.ts";
+import { wasiImports } from "./wasi.ts";
 
 const nsPerMs = 1_000_000n;
 
@@ -21,6 +24,7 @@ export class HostcallContext {
   readonly logs: LogCollector;
   readonly machine: Machine;
   readonly tape: Tape;
+  readonly output: Output;
   /** Set as soon as the instance stands; no code of the agent runs before. */
   memory: WasmMemory | undefined;
   #view: HostView = { wallNs: 0n, balanceMicrocents: 0n, pricePerSecond: 0n, receipts: undefined };
@@ -31,6 +35,7 @@ export class HostcallContext {
     this.logs = logs;
     this.machine = machine;
     this.tape = tape;
+    this.output = new Output(logs);
   }
 
   show(view: HostView): void {
@@ -70,7 +75,7 @@ export class HostcallContext {
 type HostFunction = (...args: never[]) => number | bigint | undefined;
 
 /** Links what is granted, under both module names, and nothing else. */
-export function hostImports(context: HostcallContext, granted: readonly HostcallName[]): WasmImports {
+export function hostImports(context: HostcallContext, granted: readonly HostcallName[], wasi?: WasiGrant): WasmImports {
   const { tape } = context;
   const all: Record<HostcallName, HostFunction> = {
     clock_now: () => number64(tape, "clock_now", () => context.wallNs()),
@@ -83,7 +88,8 @@ export function hostImports(context: HostcallContext, granted: readonly Hostcall
     node_price: () => number64(tape, "node_price", () => context.pricePerSecond),
   };
   const functions = Object.fromEntries(granted.map((name) => [name, all[name]]));
-  return Object.fromEntries([...hostModules].map((module) => [module, functions]));
+  const ours = Object.fromEntries([...hostModules].map((module) => [module, functions]));
+  return wasi === undefined ? ours : { ...ours, [wasiModule]: wasiImports(context, wasi) };
 }
 
 function number64(tape: Tape, name: HostcallName, read: () => bigint): bigint {

@@ -11,6 +11,7 @@ import { HostcallContext, hostImports } from "./hostcalls.ts";
 import type { LogCollector } from "./log-collector.ts";
 import type { Machine } from "./machine.ts";
 import type { Tape } from "./tape.ts";
+import { ProcessExit } from "./wasi.ts";
 
 export class CallFailed extends Error {
   override readonly name = "CallFailed";
@@ -52,13 +53,14 @@ export class Resident {
     this.#context = new HostcallContext(parts);
     this.#context.show(view);
     this.#exports = this.#timed("start", "instantiation", () =>
-      instantiateWasm(load.module, hostImports(this.#context, load.hostcalls)),
+      instantiateWasm(load.module, hostImports(this.#context, load.hostcalls, load.wasi)),
     );
     this.#memory = this.#exports[load.memoryExport] as WasmMemory;
     this.#context.memory = this.#memory;
 
     this.#callIfExported(startExport);
-    this.#callIfExported("_initialize");
+    if (typeof this.#exports["_initialize"] === "function") this.#call("start", "_initialize");
+    else if (typeof this.#exports["_start"] === "function") this.#start();
     this.#call("start", "agent_init");
     if (load.state !== undefined) this.#resume(load.state);
   }
@@ -76,6 +78,8 @@ export class Resident {
       return { moreWork: result !== undefined && result !== 0, elapsedNs: this.#pulse.end() - beganNs };
     } catch (error) {
       throw this.#failure(error, { phase: "tick", call: "agent_tick", elapsedNs: this.#pulse.end() - beganNs });
+    } finally {
+      this.#context.output.flush();
     }
   }
 
@@ -134,6 +138,18 @@ export class Resident {
     this.#call(phase, "agent_resume", pointer, state.length);
   }
 
+  /** A program that has ended well is an agent whose runtime stands. */
+  #start(): void {
+    const start = this.#exports["_start"] as WasmFunction;
+    this.#timed("start", "_start", () => {
+      try {
+        start();
+      } catch (error) {
+        if (!(error instanceof ProcessExit) || error.code !== 0) throw error;
+      }
+    });
+  }
+
   #callIfExported(name: string): void {
     if (typeof this.#exports[name] === "function") this.#call("start", name);
   }
@@ -152,6 +168,7 @@ export class Resident {
       throw this.#failure(error, { phase, call, elapsedNs: 0n });
     } finally {
       this.#pulse.end();
+      this.#context.output.flush();
     }
   }
 
