@@ -9,7 +9,9 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { build, environment, fail, prepare, root, run, say } from "./bootstrap.mjs";
+import { build, environment, fail, prepare, root, run } from "./bootstrap.mjs";
+import { buildAgents } from "./build-agents.mjs";
+import { bringPackages } from "./distribution.mjs";
 
 const args = process.argv.slice(2).filter((arg) => arg !== "--");
 const began = performance.now();
@@ -36,6 +38,7 @@ let passed = 0;
 let failed = 0;
 
 count(check("build", build));
+count(check("agents of other compilers", () => buildAgents({ bring: true })));
 if (args.length === 0) {
   for (const { name, command } of CHECKS) count(check(name, () => capture(command)));
 }
@@ -130,22 +133,7 @@ function bringRedis() {
   const present = redisVersion();
   if (present !== undefined) return present;
 
-  const apt = ["/usr/bin/apt-get", "/bin/apt-get"].find((path) => existsSync(path));
-  if (apt === undefined)
-    fail("redis-server is needed: install it with your package manager, for example: brew install redis");
-  if (process.getuid?.() !== 0)
-    fail("redis-server is needed: run `sudo apt-get install -y redis-server` and start again");
-
-  say("installing redis-server from the distribution's packages");
-  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
-  for (const rest of [["update"], ["install", "-y", "--no-install-recommends", "redis-server"]]) {
-    const { status, stdout, stderr } = spawnSync(apt, ["-q", ...rest], { env, encoding: "utf8" });
-    if (status === 0) continue;
-    const text = `${stdout ?? ""}${stderr ?? ""}`.trimEnd().split("\n").slice(-10).join("\n");
-    fail(
-      `redis-server is needed, and \`apt-get ${rest.join(" ")}\` failed: install it yourself and start again\n${text}`,
-    );
-  }
+  bringPackages(["redis-server"], { what: "redis-server is", elsewhere: "for example: brew install redis" });
   const brought = redisVersion();
   if (brought === undefined) fail("redis-server was installed and is not found on the PATH");
   return brought;

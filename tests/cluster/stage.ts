@@ -36,12 +36,18 @@ export const hostEnv = {
 };
 
 const built = (path: string) => fileURLToPath(new URL(`../../agents/${path}`, import.meta.url));
-export const survivorWasm = built("survivor/build/survivor.wasm");
+/** Of an agent of this repository. */
+export const wasmOf = (agent: string): string => built(`${agent}/build/${agent}.wasm`);
+export const survivorWasm = wasmOf("survivor");
 export const ballastWasm = built("ballast/build/ballast-4k.wasm");
 
-export async function survivor(name = "survivor"): Promise<RunOptions> {
-  const manifest = JSON.parse(await readFile(built("survivor/build/survivor.manifest.json"), "utf8")) as object;
+export async function optionsOf(agent: string, name = agent): Promise<RunOptions> {
+  const manifest = JSON.parse(await readFile(built(`${agent}/build/${agent}.manifest.json`), "utf8")) as object;
   return { name, budget, manifest };
+}
+
+export function survivor(name?: string): Promise<RunOptions> {
+  return optionsOf("survivor", name);
 }
 
 /** A registry, and these hosts. */
