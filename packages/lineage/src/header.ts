@@ -13,7 +13,7 @@ import {
 } from "@godwit/proto/godwit/lineage/v1/lineage";
 import { digestToBytes, hexOf } from "./digest.ts";
 import { headerProblem } from "./header-rules.ts";
-import { fromProtoReceipt, type Receipt, toProtoReceipt } from "./receipt.ts";
+import { fromProtoReceipt, fundingIdFromBytes, fundingIdToBytes, type Receipt, toProtoReceipt } from "./receipt.ts";
 import { type Complaint, readMessage } from "./wire.ts";
 
 /** Why a major started, as its owner saw it; every checkpoint of the major says the same. */
@@ -47,6 +47,8 @@ export interface Header extends Term {
   readonly rolledBackFromTick: bigint | undefined;
   /** Wall clock of the owner, ns since 1970; for people, never for decisions. */
   readonly writtenAtNs: bigint;
+  /** Ids of the newest fundings of the agent, newest last, in hex (fundings.ts). */
+  readonly fundingIds: readonly string[];
 }
 
 export const MAX_HEADER_BYTES = 16 * 1024;
@@ -75,6 +77,7 @@ export function encodeHeader(header: Header): Uint8Array {
     receipts: header.receipts.map(toProtoReceipt),
     origin: WIRE_ORIGIN[header.origin],
     writtenAtUnixNs: header.writtenAtNs,
+    fundingIds: header.fundingIds.map(fundingIdToBytes),
   });
   if (previous !== undefined) message.previous = digestToBytes(previous);
   if (base !== undefined) {
@@ -119,6 +122,7 @@ export function readHeader(payload: Uint8Array): Header {
     origin,
     rolledBackFromTick: rolledBackFromTick === 0n ? undefined : rolledBackFromTick,
     writtenAtNs: message.writtenAtUnixNs,
+    fundingIds: message.fundingIds.map(fundingIdFromBytes),
   };
   const problem = headerProblem(header);
   if (problem !== undefined) throw complain(problem);

@@ -26,7 +26,7 @@ import {
 import type { OwnerAnswer, Resolution } from "@godwit/migration";
 import type { HistoryEvent } from "@godwit/testing";
 import type { AgentDescription, ClaimResult, Frozen, HandoffName, SourceAgent } from "../src/migration/ports.ts";
-import { next } from "./storage-story.ts";
+import { next, walletOf } from "./storage-story.ts";
 
 export interface StoryHost {
   readonly signer: Signer;
@@ -99,6 +99,7 @@ export class Story {
         pricePerSecond: 1_000n,
         remainder: 0n,
         receipts: [],
+        fundingIds: [],
         grant: undefined,
         genesis: genesis.bytes,
         origin: "created",
@@ -247,7 +248,7 @@ export class StoryAgent implements SourceAgent {
   }
 
   receipts(): readonly Uint8Array[] {
-    return [];
+    return walletOf(this.latest);
   }
 
   async freeze(_handoffId: string): Promise<Frozen> {
@@ -262,7 +263,7 @@ export class StoryAgent implements SourceAgent {
       ...(this.latest.header.major === this.major ? {} : { origin: this.#origin }),
     });
     this.status = "frozen";
-    return { checkpoint: this.latest, receipts: [], stoppedAtMs };
+    return { checkpoint: this.latest, receipts: walletOf(this.latest), stoppedAtMs };
   }
 
   async begin({ handoffId, targetHostId }: HandoffName): Promise<OwnerAnswer> {
