@@ -7,6 +7,7 @@ import type { Command } from "./command.ts";
 import { recover, stop } from "./commands/agents.ts";
 import { describe } from "./commands/describe.ts";
 import { evidence } from "./commands/evidence.ts";
+import { fund } from "./commands/fund.ts";
 import { drain, hosts, peers } from "./commands/hosts.ts";
 import { logs } from "./commands/logs.ts";
 import { migrate } from "./commands/migrate.ts";
@@ -24,6 +25,7 @@ export const COMMANDS: readonly Command[] = [
   describe,
   logs,
   migrate,
+  fund,
   recover,
   stop,
   hosts,

@@ -206,7 +206,19 @@ describe("failures", () => {
   test("every command has its help, without a cluster", async () => {
     const nowhere = { registry: "127.0.0.1:1", pricing: "127.0.0.1:1" };
     const { out } = await runCommand(["--help"], nowhere);
-    for (const name of ["run", "ps", "describe", "logs", "migrate", "recover", "stop", "hosts", "drain", "prices"]) {
+    for (const name of [
+      "run",
+      "ps",
+      "describe",
+      "logs",
+      "migrate",
+      "fund",
+      "recover",
+      "stop",
+      "hosts",
+      "drain",
+      "prices",
+    ]) {
       expect(out).toContain(`  ${name} `);
       const help = await runCommand([name, "--help"], nowhere);
       expect(help.code).toBe(0);

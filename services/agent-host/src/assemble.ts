@@ -14,6 +14,7 @@ import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import { AfterLoss } from "./agents/after-loss.ts";
 import { Announcements } from "./agents/announcements.ts";
+import { Funder } from "./agents/funder.ts";
 import { HeadReports } from "./agents/head-reports.ts";
 import { Incoming } from "./agents/incoming.ts";
 import { Offers } from "./agents/offers.ts";
@@ -247,6 +248,10 @@ export function assemble(options: HostConfig, ports: HostPorts): HostGraph {
     },
   );
   roster.attach();
+  const funder = new Funder(
+    { agents: roster, authority, storage, clock, reported: (agentId) => reports.reported(agentId) },
+    { withinMs: settleWithinMs },
+  );
   const offers = new Offers({
     authority,
     session: keeper,
@@ -331,6 +336,7 @@ export function assemble(options: HostConfig, ports: HostPorts): HostGraph {
   const service = hostService(
     {
       roster,
+      funder,
       keeper,
       storage,
       migrate: (agentId, request, signal) =>
