@@ -85,6 +85,7 @@ export interface HostGraph {
   readonly name: string;
   readonly keeper: SessionKeeper;
   readonly roster: Roster;
+  readonly funder: Funder;
   readonly self: SelfEntry;
   readonly service: ServedService;
   readonly metrics: HostMetrics;
@@ -354,6 +355,7 @@ export function assemble(options: HostConfig, ports: HostPorts): HostGraph {
     name,
     keeper,
     roster,
+    funder,
     self,
     service,
     metrics,

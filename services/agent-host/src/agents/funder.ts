@@ -5,7 +5,7 @@
 // GA-5 Only what is unfunded is asked for by money: an agent that was stopped, or that failed, is an operator's to recover.
 
 import { type Clock, withDeadline } from "@godwit/common/clock";
-import { Fault } from "@godwit/common/fault";
+import { Fault, isFault } from "@godwit/common/fault";
 import type { AuthorityRecord } from "@godwit/common/lease";
 import type { Authority } from "../registry/ports.ts";
 import type { DataDirectory } from "../storage/index.ts";
@@ -80,8 +80,12 @@ export class Funder {
     const { authority, storage } = this.#parts;
     const reading = await authority.read(agentId);
     switch (reading.kind) {
-      case "unreachable":
-        throw new Fault({ code: "REGISTRY_UNAVAILABLE", reason: "it does not answer" }, { cause: reading.cause });
+      case "unreachable": {
+        const { cause } = reading;
+        if (isFault(cause, "QUARANTINE", "REGISTRY_UNAVAILABLE")) throw cause;
+        const reason = cause instanceof Error ? cause.message : String(cause);
+        throw new Fault({ code: "REGISTRY_UNAVAILABLE", reason }, { cause });
+      }
       case "no-record": {
         // GA-9: what the store forgot. What this host saw end for want of money waits here to be asked.
         const journal = storage.agent(agentId)?.journal;

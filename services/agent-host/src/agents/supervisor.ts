@@ -364,6 +364,7 @@ export class Supervisor {
       this.#purse = purse;
       this.#tick = at.tick;
       this.#wish = undefined; // what had ended was the money
+      this.#ended({ kind: "funded" }, undefined);
       this.#log("host", `funded with ${formatMoney(funding.amount)}: the budget is ${formatMoney(this.budget)}`);
     }
     if (isFundingPending(this.#purse)) await this.#checkpoint();
