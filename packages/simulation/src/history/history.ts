@@ -123,17 +123,19 @@ export class History {
   }
 
   ticked(host: string, session: SessionId | undefined, ended: EndedTick): void {
-    if (ended.outcome === "discarded") this.counts.discarded++;
-    if (ended.outcome !== "normal" && ended.outcome !== "more-work" && ended.outcome !== "funded") return;
-    // A funding is a tick for every rule (§2), but that nothing runs.
-    const ran = ended.outcome !== "funded";
+    const { outcome } = ended;
+    if (outcome === "discarded") this.counts.discarded++;
+    if (outcome === "discarded" || outcome === "recovering" || outcome === "stopped") return;
+    // Fundings and exhaustions are ticks for every rule (§2), but that nothing runs.
+    const ran = outcome === "normal" || outcome === "more-work";
     if (ran) this.counts.ticks++;
-    else this.counts.fundings++;
+    else if (outcome === "funded") this.counts.fundings++;
+    else this.counts.exhaustions++;
     const { agentId, era, major, tick } = ended;
     const seen = this.#seen(agentId);
     const key = session === undefined ? "no session" : keyOf(session);
     const term = { era, major };
-    const named = `${ran ? "tick" : "funding"} ${era}:${major}:${tick} on ${host}`;
+    const named = `${ran ? "tick" : outcome} ${era}:${major}:${tick} on ${host}`;
     const { last, highest } = seen;
 
     this.#term(agentId, term, { session: key, by: named });
@@ -196,7 +198,6 @@ export class History {
       if (!isFunding(receipt)) ran -= receipt.lastTick - receipt.firstTick + 1n;
     }
     // Fundings take a number and do not run the agent; so does an exhaustion, and with it the budget is used up.
-    if (ran === -1n) this.counts.exhaustions++;
     if (ran !== 0n && !(ran === -1n && isUsedUp(checkpoint))) {
       this.#violated("I6", agentId, `${named}: its state has counted ${ticksIn(state)} ticks, ${ran} too many`);
     }

@@ -334,6 +334,7 @@ export class Supervisor {
       await instance.restore(before);
       this.#tick = tick;
       this.#purse = exhaust(this.#purse, charged);
+      this.#ended({ kind: "exhausted" }, result.elapsedNs);
       await this.#giveUp("unfunded");
       return 0;
     }
