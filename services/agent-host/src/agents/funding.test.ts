@@ -52,6 +52,7 @@ describe("funding an agent that runs", patient, () => {
 
   test("T-41: the same id again changes nothing, here and after a restart", async () => {
     const { place, supervisor } = await ticking();
+    place.sandbox.otherwise = { elapsedNs: 1_234_567n }; // never a whole microcent
     const first = await supervisor.fund(funding);
     await place.turn();
     const { budget, tick } = supervisor;
@@ -67,6 +68,7 @@ describe("funding an agent that runs", patient, () => {
     const { budget: left, tick: at } = later;
     expect(await later.fund(funding)).toEqual({ ...first, repeated: true });
     expect(later).toMatchObject({ budget: left, tick: at });
+    await later.lastCheckpoint();
     expect(await lineage(place)).toMatchObject({ ok: true, receipts: { fundings: 2, funded: 507n } });
   });
 
