@@ -9,8 +9,8 @@ import type { Answer, Authority, SessionView } from "../registry/ports.ts";
 import { isOfTheStore } from "./store-trouble.ts";
 
 export interface HeadReportsParts {
-  readonly authority: Authority;
-  readonly session: SessionView;
+  readonly authority: Pick<Authority, "reportHeads">;
+  readonly session: Pick<SessionView, "current">;
   readonly clock: Clock;
   readonly entropy: Entropy;
   readonly logger: Logger;
