@@ -9,6 +9,8 @@ import { describe } from "./commands/describe.ts";
 import { evidence } from "./commands/evidence.ts";
 import { fund } from "./commands/fund.ts";
 import { drain, hosts, peers } from "./commands/hosts.ts";
+import { importCommand } from "./commands/import.ts";
+import { inspect } from "./commands/inspect.ts";
 import { logs } from "./commands/logs.ts";
 import { migrate } from "./commands/migrate.ts";
 import { prices } from "./commands/prices.ts";
@@ -21,6 +23,7 @@ import type { Surroundings } from "./terminal.ts";
 
 export const COMMANDS: readonly Command[] = [
   run,
+  importCommand,
   ps,
   describe,
   logs,
@@ -34,6 +37,7 @@ export const COMMANDS: readonly Command[] = [
   peers,
   verify,
   evidence,
+  inspect,
   cluster,
 ];
 

@@ -36,6 +36,7 @@ const CODES: Partial<Record<FaultCode, ExitCode>> = {
   SHUTTING_DOWN: EXIT.unavailable,
   DISK_FAILED: EXIT.unreadable,
   LINEAGE_INVALID: EXIT.unreadable,
+  CHECKPOINT_INVALID: EXIT.unreadable,
 };
 
 export interface Failure {

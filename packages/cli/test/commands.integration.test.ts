@@ -208,6 +208,8 @@ describe("failures", () => {
     const { out } = await runCommand(["--help"], nowhere);
     for (const name of [
       "run",
+      "import",
+      "inspect",
       "ps",
       "describe",
       "logs",

@@ -5,6 +5,7 @@
 
 import { type CheckpointRef, compareTerms, formatTerm, type Term } from "@godwit/common/lease";
 import type { Microcents } from "@godwit/common/money";
+import { type Imported, readGenesis } from "./genesis.ts";
 import type { Origin } from "./header.ts";
 import { isFunding } from "./receipt.ts";
 import { type Fork, skippedMajors } from "./settled.ts";
@@ -30,6 +31,8 @@ export interface LineageOwner {
   readonly origin: Origin;
   /** The era rose: the agent was taken up again after its record was lost (GA-9), whatever the owner calls that. */
   readonly afterStoreLoss: boolean;
+  /** Of the creator of an agent that was taken over from the seed system: what it went on from. */
+  readonly imported: Imported | undefined;
   /** `undefined` for the creator. */
   readonly base: CheckpointRef | undefined;
   /** Who wrote the base. `undefined` for the creator, and where the base is not held. */
@@ -95,6 +98,7 @@ export function ownersOf(chain: readonly VerifiedHeader[], orphans: readonly Orp
         bootId: last.grant?.session.bootId,
         origin,
         afterStoreLoss: origin !== "created" && base !== undefined && base.era !== era,
+        imported: first.header.genesis && readGenesis(first.header.genesis).imported,
         base: origin === "created" ? undefined : base,
         fromHostId,
         skippedMajors: before === undefined ? 0n : skippedMajors(before, last.ref),

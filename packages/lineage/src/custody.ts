@@ -40,5 +40,10 @@ function creator(header: Header): string {
   if (genesis.moduleDigest !== header.moduleDigest || genesis.manifestDigest !== header.manifestDigest) {
     throw new Fault({ code: "CHECKPOINT_INVALID", reason: "its genesis names another module or manifest" });
   }
+  // T-35: the chain of an agent that was taken over goes on from the file that it was taken from.
+  if (header.previous !== genesis.imported?.digest) {
+    const reason = "the checkpoint before its tick 0 is not the one that its genesis says was taken over";
+    throw new Fault({ code: "CHECKPOINT_INVALID", reason });
+  }
   return genesis.creatorHostId;
 }

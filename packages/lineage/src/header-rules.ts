@@ -52,16 +52,18 @@ function valuesProblem(header: Header): string | undefined {
     !isMoney(header.budget) && "the budget is out of range",
     !isMoney(header.pricePerSecond) && "the price is out of range",
     (header.remainder < 0n || header.remainder >= FRACTIONS) && "the remainder is a whole microcent or more",
+    header.eventsDigest !== undefined && !isDigest(header.eventsDigest) && "the digest of its event log is malformed",
     !isI64(header.writtenAtNs) && "the time is out of range",
     header.receipts.length > MAX_RECEIPTS && `it has ${header.receipts.length} receipts, more than ${MAX_RECEIPTS}`,
     grant !== undefined && grant.signature.length !== SIGNATURE_BYTES && "the signature of its grant is malformed",
   );
 }
 
-function firstProblem({ major, previous, base, grant, genesis, origin, ...header }: Header): string | undefined {
+/** Whether tick 0 may name a checkpoint before it is in its genesis, which custody.ts reads. */
+function firstProblem({ major, base, grant, genesis, origin, ...header }: Header): string | undefined {
   return firstOf(
     major !== 0n && "tick 0 belongs to major 0",
-    previous !== undefined && "tick 0 has no checkpoint before it",
+    header.eventsDigest !== undefined && "tick 0 has no event log",
     base !== undefined && "tick 0 has no base",
     grant !== undefined && "tick 0 has no grant",
     genesis === undefined && "tick 0 has to carry the genesis",

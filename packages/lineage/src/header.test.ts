@@ -162,7 +162,7 @@ describe("no host signs a header", () => {
     ["another module", { moduleDigest: "ab".repeat(32) }, "its genesis names another module"],
     ["another manifest", { manifestDigest: "ab".repeat(32) }, "its genesis names another module or manifest"],
     ["a major", { major: 1n }, "tick 0 belongs to major 0"],
-    ["a checkpoint before", { previous: second.digest }, "tick 0 has no checkpoint before it"],
+    ["EI-3: a checkpoint before", { previous: second.digest }, "not the one that its genesis says was taken over"],
     ["a base", { base: refOf(created) }, "tick 0 has no base"],
     ["a grant", { grant: fine.grant }, "tick 0 has no grant"],
     ["charges", { receipts: fine.receipts }, "nothing is charged for tick 0"],

@@ -28,7 +28,7 @@ export interface Header extends Term {
   readonly manifestDigest: string;
   readonly stateDigest: string;
   readonly stateBytes: bigint;
-  /** Digest of the checkpoint before, of this major or the base; `undefined` only at tick 0. */
+  /** Digest of the checkpoint before, of this major or the base. At tick 0 `undefined`, or what the genesis says was imported. */
   readonly previous: string | undefined;
   /** The checkpoint that this owner started from; `undefined` only at tick 0. */
   readonly base: CheckpointRef | undefined;
@@ -49,6 +49,8 @@ export interface Header extends Term {
   readonly writtenAtNs: bigint;
   /** Ids of the newest fundings of the agent, newest last, in hex (fundings.ts). */
   readonly fundingIds: readonly string[];
+  /** Of the encoded event log of the ticks since the checkpoint before; `undefined` where none was kept, and at tick 0. */
+  readonly eventsDigest?: string | undefined;
 }
 
 export const MAX_HEADER_BYTES = 16 * 1024;
@@ -59,7 +61,7 @@ const VERSION = 1;
 export function encodeHeader(header: Header): Uint8Array {
   const problem = headerProblem(header);
   if (problem !== undefined) throw complain(problem);
-  const { base, grant, genesis, previous, rolledBackFromTick } = header;
+  const { base, grant, genesis, previous, rolledBackFromTick, eventsDigest } = header;
   const message = create(CheckpointHeaderSchema, {
     version: VERSION,
     agentId: header.agentId,
@@ -86,6 +88,7 @@ export function encodeHeader(header: Header): Uint8Array {
   if (grant !== undefined) message.grant = create(SignedSchema, grant);
   if (genesis !== undefined) message.genesis = genesis;
   if (rolledBackFromTick !== undefined) message.rolledBackFromTick = rolledBackFromTick;
+  if (eventsDigest !== undefined) message.eventsDigest = digestToBytes(eventsDigest);
   return toBinary(CheckpointHeaderSchema, message);
 }
 
@@ -100,7 +103,7 @@ export function readHeader(payload: Uint8Array): Header {
   const origin = ORIGINS.get(message.origin);
   if (origin === undefined) throw complain("it does not say why its major started");
 
-  const { base, grant, genesis, previous, rolledBackFromTick } = message;
+  const { base, grant, genesis, previous, rolledBackFromTick, eventsDigest } = message;
   const header: Header = {
     agentId: message.agentId,
     era: message.era,
@@ -123,6 +126,7 @@ export function readHeader(payload: Uint8Array): Header {
     rolledBackFromTick: rolledBackFromTick === 0n ? undefined : rolledBackFromTick,
     writtenAtNs: message.writtenAtUnixNs,
     fundingIds: message.fundingIds.map(fundingIdFromBytes),
+    eventsDigest: eventsDigest.length === 0 ? undefined : hexOf(eventsDigest),
   };
   const problem = headerProblem(header);
   if (problem !== undefined) throw complain(problem);

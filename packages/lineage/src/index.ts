@@ -23,7 +23,14 @@ export {
   findDoubleSignings,
 } from "./evidence.ts";
 export { fundingIdsAfter, MAX_FUNDING_IDS } from "./fundings.ts";
-export { createGenesis, type Genesis, type IdentifiedGenesis, MAX_GENESIS_BYTES, readGenesis } from "./genesis.ts";
+export {
+  createGenesis,
+  type Genesis,
+  type IdentifiedGenesis,
+  type Imported,
+  MAX_GENESIS_BYTES,
+  readGenesis,
+} from "./genesis.ts";
 export { type Grant, issueGrant, MAX_GRANT_BYTES, readGrant } from "./grant.ts";
 export { type Header, MAX_HEADER_BYTES, type Origin, readHeader } from "./header.ts";
 export { MAX_RECEIPTS } from "./header-rules.ts";

@@ -21,6 +21,7 @@ export type {
   HandoffFrame,
   MigrationFrameKind,
   OfferFrame,
+  ReplayEndFrame,
   SourceFrame,
   SpineFrame,
   TargetFrame,
@@ -47,6 +48,7 @@ export {
   type ReplicaRefusedFrame,
   type ReplicaTerminatedFrame,
 } from "./frames/replication-codec.ts";
+export { decodeReplay, type ReplayRecord, replayFrames } from "./frames/replay.ts";
 export { SpineAssembler, spineFrames } from "./frames/spine.ts";
 export { type JournalView, judge, type Reading, type Situation, type Verdict, type Wait } from "./judge.ts";
 export {

@@ -57,6 +57,8 @@ export type SourceWord =
   | { readonly kind: "offer"; readonly handoffId: string; readonly agentId: string }
   /** `complete`: all bytes are there and have the digest of the offer. */
   | { readonly kind: "module"; readonly complete: boolean }
+  /** Of what was recorded of its last ticks: ahead of the last of the spine, and once more ahead of the checkpoint. */
+  | { readonly kind: "replay" }
   | { readonly kind: "spine"; readonly last: boolean }
   /** The frozen checkpoint: with its state it comes before the token that hands it over. */
   | { readonly kind: "checkpoint"; readonly handoffId: string }
@@ -175,9 +177,11 @@ function onExpectedFrame(state: TargetState, frame: SourceWord): TargetStep | un
       if (!frame.complete) return stay(state);
       return go(state, { kind: "receiving-spine" }, { kind: "await", awaited: "spine" });
     case "receiving-spine":
+      if (frame.kind === "replay") return stay(state);
       if (frame.kind !== "spine") return undefined;
       return frame.last ? go(state, { kind: "preparing" }, { kind: "prepare" }) : stay(state);
     case "prepared":
+      if (frame.kind === "replay") return stay(state);
       if (frame.kind !== "checkpoint" || frame.handoffId !== state.handoffId) return undefined;
       return go(state, { kind: "receiving-state" }, { kind: "await", awaited: "handoff" });
     case "receiving-state":

@@ -18,17 +18,19 @@ export const capabilities: readonly Capability[] = ["clock", "rand", "log", "wal
 export const hostModules: ReadonlySet<string> = new Set(["igor", "godwit"]);
 
 export interface Hostcall extends FunctionType {
+  /** Its number in event logs; never given to another function. */
+  readonly id: number;
   readonly capability: Capability;
 }
 
 export const hostcalls = {
-  clock_now: { capability: "clock", params: [], results: ["i64"] },
-  rand_bytes: { capability: "rand", params: ["i32", "i32"], results: ["i32"] },
-  log_emit: { capability: "log", params: ["i32", "i32"], results: [] },
-  wallet_balance: { capability: "wallet", params: [], results: ["i64"] },
-  wallet_receipt_count: { capability: "wallet", params: [], results: ["i32"] },
-  wallet_receipt: { capability: "wallet", params: ["i32", "i32", "i32"], results: ["i32"] },
-  node_price: { capability: "pricing", params: [], results: ["i64"] },
+  clock_now: { id: 1, capability: "clock", params: [], results: ["i64"] },
+  rand_bytes: { id: 2, capability: "rand", params: ["i32", "i32"], results: ["i32"] },
+  log_emit: { id: 3, capability: "log", params: ["i32", "i32"], results: [] },
+  wallet_balance: { id: 4, capability: "wallet", params: [], results: ["i64"] },
+  wallet_receipt_count: { id: 5, capability: "wallet", params: [], results: ["i32"] },
+  wallet_receipt: { id: 6, capability: "wallet", params: ["i32", "i32", "i32"], results: ["i32"] },
+  node_price: { id: 7, capability: "pricing", params: [], results: ["i64"] },
 } as const satisfies Record<string, Hostcall>;
 
 export type HostcallName = keyof typeof hostcalls;

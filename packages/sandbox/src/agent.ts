@@ -8,8 +8,11 @@
 import { Fault } from "@godwit/common/fault";
 import type { HostcallName } from "./abi.ts";
 import type { WasmModule } from "./engine.ts";
-import type { Answer, HostView, Load, Phase, Request } from "./messages.ts";
-import type { Job, Lane, LaneThread, Loss, Outcome } from "./pool/lane.ts";
+import type { RecordedTick } from "./events/event-log.ts";
+import type { HostView, Load, Phase, RunAnswer, RunRequest } from "./messages.ts";
+import type { Lane, LaneThread, Loss, Outcome } from "./pool/lane.ts";
+import { takeTurn, type Turn } from "./pool/turn.ts";
+import type { ReplayResult, ReplayWork } from "./replay.ts";
 
 export interface TickInput {
   readonly balanceMicrocents: bigint;
@@ -34,6 +37,8 @@ export type TickResult =
       readonly moreWork: boolean;
       /** After the tick. Shared with the sandbox: never change it. */
       readonly state: Uint8Array;
+      /** What the agent called of its host in this tick, and was answered: what `Sandbox.replay` needs. Never change it either. */
+      readonly events: Uint8Array;
     })
   | (TickRecord & { readonly kind: "failed"; readonly reason: TickFailure; readonly message: string });
 
@@ -49,8 +54,19 @@ export interface AgentInstance {
   tick(input: TickInput, signal: AbortSignal): Promise<TickResult>;
   /** Puts the agent back to a state, in a fresh instance. @throws Fault STATE_INVALID, MODULE_INVALID; the state counts even so. */
   restore(state: Uint8Array): Promise<void>;
+  /**
+   * Runs ticks of this agent once more, from the state before them, in an instance of their own; this one ticks on meanwhile. As
+   * `Sandbox.replay` does, with this agent's module and limits.
+   */
+  replay(work: ReplayedTicks, signal: AbortSignal): Promise<ReplayResult>;
   /** Ends the instance; a tick under way rejects. */
   stop(): Promise<void>;
+}
+
+export interface ReplayedTicks {
+  /** Before the first tick. */
+  readonly state: Uint8Array;
+  readonly ticks: readonly RecordedTick[];
 }
 
 export interface AgentParts {
@@ -59,6 +75,7 @@ export interface AgentParts {
   /** Wall time for `clock_now`, in nanoseconds. */
   wallNs(): bigint;
   onStopped(agent: Agent): void;
+  replay(work: ReplayWork, signal: AbortSignal): Promise<ReplayResult>;
 }
 
 export interface AgentCode {
@@ -68,8 +85,7 @@ export interface AgentCode {
   readonly hostcalls: readonly HostcallName[];
 }
 
-type WorkRequest = Exclude<Request, { kind: "drop" }>;
-
+const noEvents = new Uint8Array(0);
 const noInput: TickInput = { balanceMicrocents: 0n, pricePerSecond: 0n, receipts: [] };
 
 export class Agent implements AgentInstance {
@@ -84,7 +100,7 @@ export class Agent implements AgentInstance {
   #home: LaneThread | undefined;
   /** The list that this instance was last sent. */
   #sentReceipts: readonly Uint8Array[] | undefined;
-  #giveUp: ((reason: unknown) => void) | undefined;
+  #turn: Turn | undefined;
   #stopped = false;
 
   constructor(
@@ -138,6 +154,10 @@ export class Agent implements AgentInstance {
     loaded(await this.#perform("load", new AbortController().signal));
   }
 
+  replay({ state, ticks }: ReplayedTicks, signal: AbortSignal): Promise<ReplayResult> {
+    return this.#parts.replay({ agentId: this.agentId, code: this.#code, state, ticks }, signal);
+  }
+
   async stop(): Promise<void> {
     this.end(new Error(`agent ${this.agentId} is stopped`));
   }
@@ -145,47 +165,42 @@ export class Agent implements AgentInstance {
   end(reason: unknown): void {
     if (this.#stopped) return;
     this.#stopped = true;
-    this.#giveUp?.(reason);
+    this.#turn?.giveUp(reason);
     if (this.#home !== undefined) this.#parts.lane.drop(this.#parts.handle, this.#home);
     this.#home = undefined;
     this.#parts.onStopped(this);
   }
 
-  #perform(kind: WorkRequest["kind"], signal: AbortSignal): Promise<Outcome> {
+  async #perform(kind: RunRequest["kind"], signal: AbortSignal): Promise<RunOutcome> {
     this.#refuseSecondJob();
-    const { lane } = this.#parts;
-    return new Promise<Outcome>((resolve, reject) => {
-      signal.throwIfAborted();
-      let givenUp = false;
-      const job: Job = {
+    const turn = takeTurn(
+      this.#parts.lane,
+      {
         agentId: this.agentId,
         request: (thread) => this.#request(kind, thread),
-        finish: (outcome) => {
-          if (givenUp) return; // A-3
-          settle();
-          if (outcome.kind === "lost" || outcome.answer.kind === "failed") this.#home = undefined;
-          resolve(outcome);
+        onGivenUp: (began) => {
+          this.#turn = undefined;
+          if (began && !this.#stopped) this.#home = undefined; // A-2, A-3
         },
-      };
-      const onAbort = (): void => giveUp(signal.reason);
-      const giveUp = (reason: unknown): void => {
-        givenUp = true;
-        settle();
-        if (!lane.withdraw(job) && !this.#stopped) this.#home = undefined; // A-2: it may have run
-        reject(reason);
-      };
-      const settle = (): void => {
-        this.#giveUp = undefined;
-        signal.removeEventListener("abort", onAbort);
-      };
-      this.#giveUp = giveUp;
-      signal.addEventListener("abort", onAbort, { once: true });
-      lane.submit(job);
-    });
+      },
+      signal,
+    );
+    this.#turn = turn;
+    const outcome = await turn.outcome;
+    this.#turn = undefined;
+    if (outcome.kind === "lost") {
+      this.#home = undefined;
+      return outcome;
+    }
+    const { answer } = outcome;
+    if (answer.kind === "failed") this.#home = undefined;
+    if (answer.kind !== "ok" && answer.kind !== "failed")
+      throw new Error(`the worker answered ${kind} with ${answer.kind}`);
+    return { kind: "answered", answer };
   }
 
   /** Built when the worker is known: whether an instance stands there decides what it must be sent. */
-  #request(kind: WorkRequest["kind"], thread: LaneThread): WorkRequest {
+  #request(kind: RunRequest["kind"], thread: LaneThread): RunRequest {
     const load = this.#home === thread ? undefined : this.#load();
     this.#home = thread;
     return { kind, agent: this.#parts.handle, load, view: this.#view(load !== undefined) };
@@ -217,11 +232,13 @@ export class Agent implements AgentInstance {
 
   #refuseSecondJob(): void {
     if (this.#stopped) throw new Error(`agent ${this.agentId} is stopped`);
-    if (this.#giveUp !== undefined) throw new Error(`agent ${this.agentId} is busy: wait for its tick to end`);
+    if (this.#turn !== undefined) throw new Error(`agent ${this.agentId} is busy: wait for its tick to end`);
   }
 }
 
-function tickResult(outcome: Outcome, tickTimeoutMs: number): TickResult {
+type RunOutcome = Extract<Outcome, { kind: "lost" }> | { readonly kind: "answered"; readonly answer: RunAnswer };
+
+function tickResult(outcome: RunOutcome, tickTimeoutMs: number): TickResult {
   if (outcome.kind === "lost") {
     const { loss } = outcome;
     const reason = loss.reason === "time-out" || loss.reason === "memory" ? loss.reason : "worker-lost";
@@ -238,10 +255,11 @@ function tickResult(outcome: Outcome, tickTimeoutMs: number): TickResult {
     return { kind: "failed", reason: "time-out", message, elapsedNs, logs, logsDropped };
   }
   if (answer.state === undefined) throw new Error("the worker answered a tick without a state");
-  return { kind: "ok", moreWork: answer.moreWork, state: answer.state, elapsedNs, logs, logsDropped };
+  const { moreWork, state, events = noEvents } = answer;
+  return { kind: "ok", moreWork, state, events, elapsedNs, logs, logsDropped };
 }
 
-function loaded(outcome: Outcome): Extract<Answer, { kind: "ok" }> {
+function loaded(outcome: RunOutcome): Extract<RunAnswer, { kind: "ok" }> {
   if (outcome.kind === "lost") throw lostFault(outcome.loss);
   const { answer } = outcome;
   if (answer.kind === "ok") return answer;

@@ -1,6 +1,13 @@
 export { type Capability, capabilities, type HostcallName } from "./abi.ts";
-export type { AgentInstance, TickFailure, TickInput, TickResult } from "./agent.ts";
+export type { AgentInstance, ReplayedTicks, TickFailure, TickInput, TickResult } from "./agent.ts";
 export { compileWasmNow, type WasmModule } from "./engine.ts";
+export {
+  decodeEventLog,
+  encodeEventLog,
+  maxEventLogBytes,
+  maxEventLogTicks,
+  type RecordedTick,
+} from "./events/event-log.ts";
 export {
   type DeclaredCapability,
   declaredCapabilities,
@@ -16,6 +23,7 @@ export type { CompiledModule } from "./module/compiled.ts";
 export { type InlineParts, InlineThreads } from "./pool/inline-threads.ts";
 export type { WorkerLost } from "./pool/lane.ts";
 export type { ThreadPool } from "./pool/spares.ts";
+export type { ReplayResult } from "./replay.ts";
 export { defaultSandboxRules, type SandboxRules } from "./rules.ts";
-export { Sandbox, type SandboxParts, type StartOptions } from "./sandbox.ts";
+export { type ReplayOptions, Sandbox, type SandboxParts, type StartOptions } from "./sandbox.ts";
 export type { Machine } from "./worker/machine.ts";

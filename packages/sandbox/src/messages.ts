@@ -9,6 +9,7 @@ import type { WasmModule } from "./engine.ts";
 export interface WorkerLimits {
   readonly maxStateBytes: number;
   readonly maxLogBytes: number;
+  readonly maxEventBytes: number;
 }
 
 export interface WorkerSetup {
@@ -36,22 +37,35 @@ export interface Load {
   readonly state: Uint8Array | undefined;
 }
 
-export type Request =
-  | { readonly kind: "drop"; readonly agent: number }
-  | {
-      readonly kind: "load" | "tick";
-      readonly agent: number;
-      /** Makes a new instance first, in the place of one that may be there. */
-      readonly load: Load | undefined;
-      readonly view: HostView;
-    };
+export interface RunRequest {
+  readonly kind: "load" | "tick";
+  readonly agent: number;
+  /** Makes a new instance first, in the place of one that may be there. */
+  readonly load: Load | undefined;
+  readonly view: HostView;
+}
+
+export interface ReplayRequest {
+  readonly kind: "replay";
+  readonly agent: number;
+  readonly load: Load | undefined;
+  /** For what is called outside of ticks. */
+  readonly view: HostView;
+  /** The events of each tick, oldest first; the worker does as many as it gets to. */
+  readonly ticks: readonly Uint8Array[];
+}
+
+export type WorkRequest = RunRequest | ReplayRequest;
+export type Request = { readonly kind: "drop"; readonly agent: number } | WorkRequest;
 
 /** A part of the work on an agent; tells whose fault a failure is. */
 export type Phase = "start" | "resume" | "tick" | "checkpoint";
 
 export type FailureReason = "trap" | "memory" | "bad-result";
 
-export type Answer =
+export type Answer = RunAnswer | ReplayAnswer;
+
+export type RunAnswer =
   | {
       readonly kind: "ok";
       readonly moreWork: boolean;
@@ -59,10 +73,13 @@ export type Answer =
       readonly elapsedNs: bigint;
       /** Undefined after a load with a state: it is that state. */
       readonly state: Uint8Array | undefined;
+      /** What the agent called in the tick; undefined if it called nothing. */
+      readonly events: Uint8Array | undefined;
       readonly logs: readonly string[];
       readonly logsDropped: number;
     }
   | {
+      /** Of a load or a tick, or of a replay for a reason that is not in what is replayed. */
       readonly kind: "failed";
       readonly phase: Phase;
       readonly reason: FailureReason;
@@ -71,6 +88,11 @@ export type Answer =
       readonly logs: readonly string[];
       readonly logsDropped: number;
     };
+
+/** Of a replay. The worker is done with so many of the ticks that it was sent; the next one is where it diverged. */
+export type ReplayAnswer =
+  | { readonly kind: "replayed"; readonly done: number; readonly state: Uint8Array; readonly elapsedNs: bigint }
+  | { readonly kind: "diverged"; readonly done: number; readonly call: number | undefined; readonly reason: string };
 
 /** The worker's word after it has loaded its code. */
 export type FromWorker = { readonly kind: "ready" } | { readonly kind: "answer"; readonly answer: Answer };

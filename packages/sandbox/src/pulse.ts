@@ -1,6 +1,6 @@
-// One shared word per worker: which kind of call into an agent runs there, and since when.
+// One shared word per worker: which kind of call into an agent runs there, and since when. A second one tells how far a replay has come.
 //
-// The worker writes it around every call, so the host can tell how long an agent has really been running, however late its own timers
+// The worker writes the first around every call, so the host can tell how long an agent has really been running, however late its own timers
 // and messages are. The monotonic clock of the operating system is the same in all threads.
 
 export type CallKind = "tick" | "call";
@@ -25,7 +25,7 @@ export class Pulse {
   readonly #word: BigInt64Array;
   readonly #nowNs: () => bigint;
 
-  constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(8), nowNs: () => bigint = monotonicNs) {
+  constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(16), nowNs: () => bigint = monotonicNs) {
     this.buffer = buffer;
     this.#nowNs = nowNs;
     this.#word = new BigInt64Array(buffer);
@@ -41,6 +41,15 @@ export class Pulse {
   end(): bigint {
     Atomics.store(this.#word, 0, 0n);
     return this.#nowNs();
+  }
+
+  /** Ticks of the request under way that were replayed. */
+  get replayed(): number {
+    return Number(Atomics.load(this.#word, 1));
+  }
+
+  set replayed(ticks: number) {
+    Atomics.store(this.#word, 1, BigInt(ticks));
   }
 
   read(): Beat {

@@ -13,6 +13,8 @@ export interface SandboxRules {
   readonly maxStateBytes: number;
   /** Log messages of one tick together; what does not fit is dropped and counted. */
   readonly maxLogBytes: number;
+  /** The event log of one tick; the call that does not fit ends the tick. */
+  readonly maxEventBytes: number;
 }
 
 export const pageBytes = 65_536;
@@ -31,6 +33,7 @@ export const defaultSandboxRules: SandboxRules = {
   maxModuleBytes: 8 << 20,
   maxStateBytes: 16 << 20,
   maxLogBytes: 64 << 10,
+  maxEventBytes: 1 << 20,
 };
 
 /** @throws RangeError that names the rule: rules come from configuration, which has its own checks, so this is a bug. */
@@ -42,6 +45,7 @@ export function checkRules(rules: SandboxRules): SandboxRules {
   within("maxModuleBytes", rules.maxModuleBytes, { min: 8, max: 256 << 20 });
   within("maxStateBytes", rules.maxStateBytes, { min: 0, max: 1 << 30 });
   within("maxLogBytes", rules.maxLogBytes, { min: 0, max: 16 << 20 });
+  within("maxEventBytes", rules.maxEventBytes, { min: 0, max: 16 << 20 });
   return rules;
 }
 

@@ -7,14 +7,16 @@
 import type { Clock } from "@godwit/common/clock";
 import { Fault } from "@godwit/common/fault";
 import type { Capability } from "./abi.ts";
-import { Agent, type AgentInstance, type TickInput } from "./agent.ts";
+import { Agent, type AgentCode, type AgentInstance, type TickInput } from "./agent.ts";
 import type { WasmModule } from "./engine.ts";
+import type { RecordedTick } from "./events/event-log.ts";
 import type { WorkerLimits } from "./messages.ts";
 import { checkDeclared } from "./module/admit.ts";
 import { AdmittedModule, type CompiledModule, ModuleCache } from "./module/compiled.ts";
 import { ModuleRefused } from "./module/reader.ts";
 import { Lane, type WorkerLost } from "./pool/lane.ts";
 import { Spares, type ThreadPool } from "./pool/spares.ts";
+import { Replay, type ReplayResult, type ReplayWork } from "./replay.ts";
 import { checkRules, type SandboxRules } from "./rules.ts";
 
 export interface SandboxParts {
@@ -41,6 +43,19 @@ export interface StartOptions {
   readonly signal: AbortSignal;
 }
 
+export interface ReplayOptions {
+  /** For messages only. */
+  readonly agentId: string;
+  readonly module: CompiledModule;
+  readonly capabilities: ReadonlySet<Capability>;
+  /** As it was for the agent whose ticks these are, since it sees how far its memory grows. */
+  readonly memoryLimitBytes?: number;
+  /** Before the first tick. */
+  readonly state: Uint8Array;
+  readonly ticks: readonly RecordedTick[];
+  readonly signal: AbortSignal;
+}
+
 export class Sandbox {
   readonly #clock: Clock;
   readonly #rules: SandboxRules;
@@ -48,6 +63,7 @@ export class Sandbox {
   readonly #threads: ThreadPool;
   readonly #lanes: readonly Lane[];
   readonly #agents = new Set<Agent>();
+  readonly #replays = new Set<Replay>();
   #handles = 0;
   #stopped = false;
 
@@ -55,7 +71,8 @@ export class Sandbox {
     this.#clock = parts.clock;
     this.#rules = checkRules(rules);
     this.#modules = new ModuleCache(rules, parts.compile);
-    const limits = { maxStateBytes: rules.maxStateBytes, maxLogBytes: rules.maxLogBytes };
+    const { maxStateBytes, maxLogBytes, maxEventBytes } = rules;
+    const limits = { maxStateBytes, maxLogBytes, maxEventBytes };
     this.#threads = parts.threads?.(limits) ?? new Spares(limits);
     const laneParts = {
       clock: parts.clock,
@@ -91,28 +108,23 @@ export class Sandbox {
   async start(options: StartOptions): Promise<AgentInstance> {
     this.#refuseIfStopped();
     const { agentId, signal, state, input } = options;
-    const { module } = options;
-    if (!(module instanceof AdmittedModule)) throw new TypeError("module must come from Sandbox.compile");
-    checkGranted(module, options.capabilities);
-    this.#checkState(state);
-    const { code, maxMemoryBytes } = await module.code(this.#memoryLimit(options.memoryLimitBytes));
-    signal.throwIfAborted();
-    this.#refuseIfStopped();
+    const code = await this.#codeFor(options);
 
     const lane = this.#leastUsedLane();
     const agent = new Agent(
       {
         handle: ++this.#handles,
         lane,
-        wallNs: () => BigInt(this.#clock.now().getTime()) * 1_000_000n,
+        wallNs: () => this.#wallNs(),
         onStopped: () => {
           lane.agents -= 1;
           this.#agents.delete(agent);
         },
+        replay: (work, signal) => this.#replay(work, signal),
       },
       {
         agentId,
-        code: { module: code, memoryExport: module.shape.memoryExport, maxMemoryBytes, hostcalls: module.imports },
+        code,
         state,
         input,
         tickTimeoutMs: this.#rules.tickTimeoutMs,
@@ -129,12 +141,56 @@ export class Sandbox {
     return agent;
   }
 
-  /** Ends every agent and every worker; ticks under way reject. */
+  /**
+   * Runs ticks of an agent once more: a fresh instance from the state before them, each call answered from the record. Whether the state
+   * after them is the right one is for the caller to say; without ticks it is the one that was given.
+   * @throws Fault MODULE_INVALID, STATE_INVALID, MEMORY_TOO_LARGE; rejects with the signal's reason
+   */
+  async replay(options: ReplayOptions): Promise<ReplayResult> {
+    this.#refuseIfStopped();
+    const { agentId, state, ticks, signal } = options;
+    const code = await this.#codeFor(options);
+    return await this.#replay({ agentId, code, state, ticks }, signal);
+  }
+
+  async #replay(work: ReplayWork, signal: AbortSignal): Promise<ReplayResult> {
+    this.#refuseIfStopped();
+    const lane = this.#leastUsedLane();
+    const parts = { handle: ++this.#handles, lane, wallNs: () => this.#wallNs() };
+    const replay = new Replay(parts, work);
+    lane.agents += 1;
+    this.#replays.add(replay);
+    try {
+      return await replay.run(signal);
+    } finally {
+      lane.agents -= 1;
+      this.#replays.delete(replay);
+    }
+  }
+
+  /** Ends every agent and every worker; ticks and replays under way reject. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    for (const agent of this.#agents) agent.end(new Error("the sandbox is stopped"));
+    const reason = new Error("the sandbox is stopped");
+    for (const agent of this.#agents) agent.end(reason);
+    for (const replay of this.#replays) replay.end(reason);
     for (const lane of this.#lanes) lane.stop();
     await this.#threads.close();
+  }
+
+  async #codeFor(options: Pick<StartOptions, CodeOptions>): Promise<AgentCode> {
+    const { module, signal } = options;
+    if (!(module instanceof AdmittedModule)) throw new TypeError("module must come from Sandbox.compile");
+    checkGranted(module, options.capabilities);
+    this.#checkState(options.state);
+    const { code, maxMemoryBytes } = await module.code(this.#memoryLimit(options.memoryLimitBytes));
+    signal.throwIfAborted();
+    this.#refuseIfStopped();
+    return { module: code, memoryExport: module.shape.memoryExport, maxMemoryBytes, hostcalls: module.imports };
+  }
+
+  #wallNs(): bigint {
+    return BigInt(this.#clock.now().getTime()) * 1_000_000n;
   }
 
   #leastUsedLane(): Lane {
@@ -163,6 +219,8 @@ export class Sandbox {
     if (this.#stopped) throw new Error("the sandbox is stopped");
   }
 }
+
+type CodeOptions = "module" | "capabilities" | "memoryLimitBytes" | "state" | "signal";
 
 function checkGranted(module: CompiledModule, granted: ReadonlySet<Capability>): void {
   try {

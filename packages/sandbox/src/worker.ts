@@ -19,7 +19,8 @@ port.on("message", (request: Request) => {
     return;
   }
   const answer = bench.perform(request);
-  const transfer = answer.kind === "ok" && answer.state !== undefined ? [answer.state.buffer as ArrayBuffer] : [];
+  const state = answer.kind === "ok" || answer.kind === "replayed" ? answer.state : undefined;
+  const transfer = state === undefined ? [] : [state.buffer as ArrayBuffer];
   port.postMessage({ kind: "answer", answer } satisfies FromWorker, transfer);
 });
 port.postMessage({ kind: "ready" } satisfies FromWorker);

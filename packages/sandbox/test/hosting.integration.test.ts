@@ -112,7 +112,10 @@ describe("an agent's host", () => {
 
   test("ends an endless loop of host calls too", async () => {
     const parts = { agent_tick: { code: [0x03, 0x40, ...sayHi, 0x0c, 0x00, 0x0b, ...noMoreWork] } };
-    const agent = await startAgent(sandboxOf(), { hostcalls: ["log_emit"], parts });
+    const agent = await startAgent(sandboxOf({ maxEventBytes: 16 << 20, tickTimeoutMs: 30 }), {
+      hostcalls: ["log_emit"],
+      parts,
+    });
     expect(await agent.tick(input, never)).toMatchObject({ kind: "failed", reason: "time-out" });
   });
 

@@ -1,6 +1,7 @@
 // The graph of an agent-host: everything but its listeners, channels, libp2p node and worker threads, which `compose` makes
 // for a process, and the simulator for itself. Nothing starts here.
 
+import { create } from "@bufbuild/protobuf";
 import type { Clock, Entropy, Random } from "@godwit/common/clock";
 import type { ValuesOf } from "@godwit/common/config";
 import { Fault } from "@godwit/common/fault";
@@ -8,6 +9,7 @@ import { remainingMs } from "@godwit/common/lease";
 import { RetryBudget } from "@godwit/common/retry";
 import type { RpcChannel, ServedService } from "@godwit/grpc";
 import { DEFAULT_CHECKPOINT_LIMITS, hostIdOf, signerFromSeed } from "@godwit/lineage";
+import { MigrateAgentRequestSchema } from "@godwit/proto/godwit/host/v1/host";
 import { capabilities as allCapabilities, type Capability } from "@godwit/sandbox";
 import { type CrashPoints, type Part, part } from "@godwit/service";
 import type { Logger } from "pino";
@@ -18,6 +20,8 @@ import { Funder } from "./agents/funder.ts";
 import { HeadReports } from "./agents/head-reports.ts";
 import { Incoming } from "./agents/incoming.ts";
 import { Offers } from "./agents/offers.ts";
+import { type ReplayRules, verifiesIncoming, verifiesOwn } from "./agents/replay-policy.ts";
+import { ReplayVerifier } from "./agents/replay-verifier.ts";
 import { Roster } from "./agents/roster.ts";
 import { type AgentSandbox, defaultSupervisorRules, type EndedTick } from "./agents/supervisor-parts.ts";
 import { type hostOptions, retryPolicyOf } from "./config.ts";
@@ -102,6 +106,11 @@ export function assemble(options: HostConfig, ports: HostPorts): HostGraph {
   const { migrationTimeouts = defaultMigrationTimeouts } = ports;
   const offered = capabilitiesOf(options.capabilities);
   const policy = retryPolicyOf(options);
+  const replayRules: ReplayRules = {
+    mode: options.replayMode,
+    verifyIntervalTicks: options.verifyInterval,
+    onDivergence: options.replayOnDivergence,
+  };
   const signer = signerFromSeed(storage.hostSeed);
   const hostId = hostIdOf(signer.publicKey);
   const name = options.name ?? hostId.slice(-8);
@@ -214,6 +223,7 @@ export function assemble(options: HostConfig, ports: HostPorts): HostGraph {
       onCommitted: (agentId, checkpoint) => {
         reports.committed(agentId, checkpoint);
         replicator.committed(agentId, checkpoint);
+        verifier.committed(agentId);
         metrics.checkpoints.inc();
         metrics.checkpointBytes.inc(checkpoint.state.length);
       },
@@ -222,6 +232,7 @@ export function assemble(options: HostConfig, ports: HostPorts): HostGraph {
         announcements.changed(agentId); // what was announced while in doubt is run now
       },
       onLeft: (agentId) => {
+        verifier.left(agentId);
         const journal = storage.agent(agentId)?.journal;
         if (journal?.phase === "terminated") replicator.terminated(agentId, journal.termination);
         else replicator.left(agentId);
@@ -244,9 +255,39 @@ export function assemble(options: HostConfig, ports: HostPorts): HostGraph {
         tickEveryMs: options.tickEveryMs,
         moreWorkEveryMs: options.moreWorkEveryMs,
         checkpointEveryMs: options.checkpointEveryMs,
+        replayWindow: {
+          ...defaultSupervisorRules.replayWindow,
+          ticks: options.replayWindow,
+          untilVerified: verifiesOwn(replayRules),
+        },
       },
       settleWithinMs,
     },
+  );
+  const verifier = new ReplayVerifier(
+    {
+      agent: (agentId) => roster.supervisor(agentId),
+      migrate: async (agentId, signal) => {
+        const request = create(MigrateAgentRequestSchema, { agentId, allowFallback: true });
+        let last: string | undefined;
+        for await (const { event } of migrateCall({ roster, storage, source, metrics }, policy, {
+          agentId,
+          request,
+          signal,
+        })) {
+          last = event?.case;
+        }
+        return last === "done";
+      },
+      clock,
+      logger: logger.child({ part: "replay" }),
+      onSegment: (outcome, ticks, elapsedNs) => {
+        metrics.replayedTicks.inc({ outcome }, ticks);
+        metrics.replaySeconds.inc(Number(elapsedNs) / 1e9);
+        if (options.replayCostLog) logger.info({ outcome, ticks, replayMs: Number(elapsedNs) / 1e6 }, "replay");
+      },
+    },
+    replayRules,
   );
   roster.attach();
   const funder = new Funder(
@@ -303,6 +344,7 @@ export function assemble(options: HostConfig, ports: HostPorts): HostGraph {
           : self.isDraining
             ? "draining"
             : undefined,
+      verifiesReplays: verifiesIncoming(replayRules.mode),
       registryKey: keeper.registryKey,
     }),
   });
@@ -342,6 +384,7 @@ export function assemble(options: HostConfig, ports: HostPorts): HostGraph {
       storage,
       migrate: (agentId, request, signal) =>
         migrateCall({ roster, storage, source, metrics }, policy, { agentId, request, signal }),
+      divergences: (agentId) => verifier.standing(agentId).divergences,
       connectedPeers: () =>
         node.connectedPeers().map(({ direction, ...peer }) => ({ ...peer, inbound: direction === "inbound" })),
       addresses: () => node.addresses(),
@@ -367,6 +410,7 @@ export function assemble(options: HostConfig, ports: HostPorts): HostGraph {
       part("replicas", replicas),
       part("replication", replicator),
       part("agents", roster),
+      part("replays", verifier),
       part("offers", offers),
       part("lost agents", afterLoss),
       part("incoming migrations", {

@@ -3,6 +3,7 @@
 import { option } from "@godwit/common/config";
 import { checkRetryPolicy } from "@godwit/common/retry";
 import { capabilities as allCapabilities } from "@godwit/sandbox";
+import { divergencePolicies, replayModes } from "./agents/replay-policy.ts";
 
 const mebibyte = 1024 * 1024;
 
@@ -70,6 +71,27 @@ export const hostOptions = {
     max: 3_600_000,
     help: "Between an agent's checkpoints.",
   }),
+  replayMode: option.choice(replayModes, {
+    fallback: "full",
+    help: "Whose ticks are run again and compared: of this host's agents (periodic), of those that come in (on-migrate), both (full), or nobody's (off).",
+  }),
+  replayWindow: option.integer({
+    fallback: 16,
+    min: 1,
+    max: 1_024,
+    help: "Ticks of an agent that are kept to be run again, at least.",
+  }),
+  verifyInterval: option.integer({
+    fallback: 5,
+    min: 0,
+    max: 1_000_000,
+    help: "Committed ticks after which an agent's are run again; 0: never.",
+  }),
+  replayOnDivergence: option.choice(divergencePolicies, {
+    fallback: "log",
+    help: "What is done about an agent whose ticks come out differently: log it, pause (stop) it, intensify (look after every checkpoint for a while), or migrate it to another host, and stop it if none takes it.",
+  }),
+  replayCostLog: option.flag({ help: "Logs how long each replay took." }),
   registryTimeoutMs: option.duration({
     fallback: 3_000,
     min: 100,

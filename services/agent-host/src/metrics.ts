@@ -77,6 +77,17 @@ export function createHostMetrics(
       buckets: [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5, 30],
       registers,
     }),
+    replayedTicks: new Counter({
+      name: "agent_host_replayed_ticks_total",
+      help: "Committed ticks of own agents that were run again, by outcome",
+      labelNames: ["outcome"] as const,
+      registers,
+    }),
+    replaySeconds: new Counter({
+      name: "agent_host_replay_seconds_total",
+      help: "Time in workers that was spent on running ticks of own agents again",
+      registers,
+    }),
     workersLost: new Counter({
       name: "agent_host_workers_lost_total",
       help: "Sandbox workers that were ended because of an agent",

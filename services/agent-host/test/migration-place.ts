@@ -7,6 +7,7 @@ import type { AuthorityRecord, SignedBytes } from "@godwit/common/lease";
 import { ClassifiedFault, type Failure, RetryBudget, type RetryPolicy } from "@godwit/common/retry";
 import type { Checkpoint } from "@godwit/lineage";
 import type { CampaignAim, OfferFrame } from "@godwit/migration";
+import type { ReplayedTicks, ReplayResult } from "@godwit/sandbox";
 import pino from "pino";
 import { onTestFinished } from "vitest";
 import type { SourceCrashPoint, TargetCrashPoint } from "../src/migration/crash-points.ts";
@@ -57,6 +58,7 @@ export interface HostKnobs {
   beforeClaim: () => Promise<void>;
   beforeAdmitted: () => Promise<void>;
   startFails: boolean;
+  verifiesReplays: boolean;
 }
 
 export class StoryPlace implements TargetHost {
@@ -79,12 +81,15 @@ export class StoryPlace implements TargetHost {
     beforeClaim: async () => {},
     beforeAdmitted: async () => {},
     startFails: false,
+    verifiesReplays: false,
   };
   readonly source: MigrationSource;
   readonly target: MigrationTarget;
   /** The agent as this host runs it, or ran it last. */
   agent: StoryAgent | undefined;
   readonly modules = new Set<string>();
+  /** Ticks that were run again. */
+  readonly replayed: bigint[] = [];
   /** Digests of checkpoints that were expected. */
   readonly expected: string[] = [];
   spineHeld: readonly SignedBytes[] = [];
@@ -146,6 +151,7 @@ export class StoryPlace implements TargetHost {
       maxModuleBytes: 16 * MIB,
       maxStateBytes: 64 * MIB,
       notNow: this.knobs.notNow,
+      verifiesReplays: this.knobs.verifiesReplays,
       registryKey,
     };
   }
@@ -184,6 +190,13 @@ class StoryArrival implements IncomingAgent {
     if (!Buffer.from(module).equals(this.#place.story.module)) throw new Error("another module");
     this.#place.modules.add(this.#place.story.moduleDigest);
     this.#place.modulesTaken++;
+  }
+
+  async replay({ state, ticks }: ReplayedTicks): Promise<ReplayResult> {
+    const last = ticks.at(-1);
+    if (last === undefined) return { kind: "replayed", state, elapsedNs: 0n };
+    this.#place.replayed.push(...ticks.map(({ tick }) => tick));
+    return { kind: "replayed", state: this.#place.story.stateAt(last.tick), elapsedNs: 1n };
   }
 
   expect(checkpoint: Checkpoint): void {

@@ -23,7 +23,8 @@ import {
   signerFromSeed,
   writeCheckpoint,
 } from "@godwit/lineage";
-import type { OwnerAnswer, Resolution } from "@godwit/migration";
+import type { OwnerAnswer, ReplayRecord, Resolution } from "@godwit/migration";
+import { encodeEventLog } from "@godwit/sandbox";
 import type { HistoryEvent } from "@godwit/testing";
 import type { AgentDescription, ClaimResult, Frozen, HandoffName, SourceAgent } from "../src/migration/ports.ts";
 import { next, walletOf } from "./storage-story.ts";
@@ -170,6 +171,9 @@ export interface AgentKnobs {
   begin?: "lost" | "lost-after";
   relinquish?: "fails";
   module?: "fails";
+  /** What is said instead of what was recorded: before PREPARED, and after the freeze. */
+  record?: (honest: ReplayRecord) => ReplayRecord;
+  tail?: (honest: ReplayRecord) => ReplayRecord;
   beforeResolve?: (signal: AbortSignal) => Promise<void>;
 }
 
@@ -251,19 +255,50 @@ export class StoryAgent implements SourceAgent {
     return walletOf(this.latest);
   }
 
+  /** From its newest checkpoint but one to a new one, as a host does. */
+  async replayRecord(): Promise<ReplayRecord> {
+    const from = this.latest;
+    const log = this.#checkpoint();
+    const honest: ReplayRecord =
+      log === undefined
+        ? { headers: [from.signed], state: from.state, eventLogs: [] }
+        : { headers: [from.signed, this.latest.signed], state: from.state, eventLogs: [log] };
+    return this.knobs.record?.(honest) ?? honest;
+  }
+
+  /** Of the ticks since the newest one; undefined when there were none. */
+  #checkpoint(): Uint8Array | undefined {
+    const ticks = this.tick - this.latest.header.tick;
+    if (ticks === 0n) return undefined;
+    const log = encodeEventLog(
+      Array.from({ length: Number(ticks) }, (_, index) => {
+        return { tick: this.latest.header.tick + BigInt(index) + 1n, events: new Uint8Array(0) };
+      }),
+    );
+    this.latest = next(this.latest, {
+      host: this.host,
+      term: { era: 0n, major: this.major },
+      ticks,
+      text: new TextDecoder().decode(this.story.stateAt(this.tick)),
+      ...(this.latest.header.major === this.major ? {} : { origin: this.#origin }),
+      header: { eventsDigest: digestOf(log) },
+    });
+    return log;
+  }
+
   async freeze(_handoffId: string): Promise<Frozen> {
     await this.knobs.beforeFreeze?.();
     this.doTick();
     const stoppedAtMs = performance.now();
-    this.latest = next(this.latest, {
-      host: this.host,
-      term: { era: 0n, major: this.major },
-      ticks: this.tick - this.latest.header.tick,
-      text: new TextDecoder().decode(this.story.stateAt(this.tick)),
-      ...(this.latest.header.major === this.major ? {} : { origin: this.#origin }),
-    });
+    const log = this.#checkpoint();
     this.status = "frozen";
-    return { checkpoint: this.latest, receipts: walletOf(this.latest), stoppedAtMs };
+    const honest: ReplayRecord = { headers: [], state: new Uint8Array(0), eventLogs: log === undefined ? [] : [log] };
+    return {
+      checkpoint: this.latest,
+      receipts: walletOf(this.latest),
+      stoppedAtMs,
+      replayTail: this.knobs.tail?.(honest) ?? honest,
+    };
   }
 
   async begin({ handoffId, targetHostId }: HandoffName): Promise<OwnerAnswer> {

@@ -192,7 +192,7 @@ describe("a directory that is damaged is refused, and left as it is", () => {
 
   const isCorrupt = (error: unknown) => isFault(error, "DATA_CORRUPT");
 
-  test("a flipped byte in a state is found when it is read, and names the checkpoint; an older one can still be read", async () => {
+  test("T-33: a flipped byte in a state is found when it is read, and names the checkpoint; an older one can still be read", async () => {
     const { path, database, zero, one } = await written();
     flip(database, someState.slice(0, 40));
     const directory = await openAt(path);

@@ -17,6 +17,7 @@ import {
 } from "../operations/lineage.ts";
 import { beginningOf, choicesBetween } from "../operations/registry-word.ts";
 import { formatMs, formatTime } from "../print/format.ts";
+import { importedText } from "../print/inspection.ts";
 import { type Column, table } from "../print/table.ts";
 
 export const verify = defineCommand({
@@ -94,7 +95,8 @@ export function verificationText(verification: Verification, hosts: readonly Hos
 }
 
 function summaryOf({ report, copies, headers, registryKey, keyFrom }: Verification): string[] {
-  const { receipts, checkpoints, gaps, orphans } = report;
+  const { receipts, checkpoints, gaps, orphans, genesis } = report;
+  const imported = genesis?.imported;
   const names = copies.map(({ name }) => name).join(", ");
   const keys = {
     caller: "as given",
@@ -106,6 +108,7 @@ function summaryOf({ report, copies, headers, registryKey, keyFrom }: Verificati
     return `${copy.name} shows ${copy.headers.length} headers, ${count} of them orphans`;
   });
   return [
+    ...(imported === undefined ? [] : [`it goes on from ${importedText(imported)}: by its creator's word`]),
     ...(copies.length > 1 ? shown : []),
     `${headers} headers from ${names}; ${checkpoints} checkpoints on the lineage, ${gaps} gaps, ${orphans.length} orphans`,
     `${receipts.count} receipts: ${formatMoney(receipts.cost)} units for ${formatMs(Number(receipts.elapsedNs) / 1e6)} of run time`,
@@ -128,8 +131,9 @@ function majorOf({ era, major }: { readonly era: bigint; readonly major: bigint 
   return era === 0n ? `${major}` : `${era}.${major}`;
 }
 
-function noteOf({ rollback, afterStoreLoss, skippedMajors }: LineageOwner): string {
+function noteOf({ rollback, afterStoreLoss, skippedMajors, imported }: LineageOwner): string {
   const notes: string[] = [];
+  if (imported !== undefined) notes.push("taken over from the seed system");
   if (afterStoreLoss) notes.push("after store loss");
   if (rollback !== undefined) {
     const proof = rollback.held ? "" : ", by its own word";
@@ -180,6 +184,7 @@ function verificationJson(verification: Verification, hosts: readonly Host[]) {
     headers,
     registryKey: verification.registryKey,
     registryKeyFrom: verification.keyFrom,
+    imported: report.genesis?.imported,
     checkpoints: report.checkpoints,
     gaps: report.gaps,
     owners: report.owners.map((owner) => {

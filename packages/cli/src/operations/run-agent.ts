@@ -29,18 +29,37 @@ export interface StartedAgent {
 const CHUNK_BYTES = 128 * 1024;
 const MAX_NAME_CHARS = 63;
 const WASM = /\.wasm$/;
+const none = new Uint8Array();
 
 export async function runAgent(session: Session, request: RunRequest): Promise<StartedAgent> {
-  const module = readInput(request.modulePath, "module");
-  const manifest = readManifest(request);
-  const name = request.name ?? nameFromFile(request.modulePath);
-  const host =
-    request.host === undefined
-      ? await cheapestCandidate(session, { agent: name, ...needsOf(manifest) })
-      : await findHost(session, request.host);
+  const name = request.name ?? nameFromFile(request.modulePath, WASM);
+  return await startAgent(session, { name, budget: request.budget, ...readProgram(request) }, request.host);
+}
 
-  const spec = { name, manifest, budget: request.budget, moduleBytes: BigInt(module.length) };
-  const { agent } = await session.host(host.grpcAddress).runAgent(frames(spec, module), session.call());
+/** What is sent to a host. */
+export interface AgentUpload {
+  readonly name: string;
+  /** Microcents. */
+  readonly budget: bigint;
+  readonly module: Uint8Array;
+  readonly manifest: Uint8Array;
+  /** Of the seed system, which the agent goes on from; none are empty. */
+  readonly checkpoint?: Uint8Array;
+  readonly receipts?: Uint8Array | undefined;
+}
+
+/** On the host with that name, id or prefix; by default on the cheapest that fits the manifest. */
+export async function startAgent(
+  session: Session,
+  upload: AgentUpload,
+  hostName: string | undefined,
+): Promise<StartedAgent> {
+  const { name, manifest } = upload;
+  const host =
+    hostName === undefined
+      ? await cheapestCandidate(session, { agent: name, ...needsOf(manifest) })
+      : await findHost(session, hostName);
+  const { agent } = await session.host(host.grpcAddress).runAgent(frames(upload), session.call());
   if (agent === undefined) {
     const problem = { status: "INTERNAL", message: "the answer names no agent", target: host.grpcAddress };
     throw new Fault({ code: "RPC_FAILED", ...problem });
@@ -48,24 +67,31 @@ export async function runAgent(session: Session, request: RunRequest): Promise<S
   return { agent, host };
 }
 
-interface Spec {
-  readonly name: string;
-  readonly manifest: Uint8Array;
-  readonly budget: bigint;
-  readonly moduleBytes: bigint;
+/** An agent's module and manifest, from their files. Throws Fault INVALID_ARGUMENT. */
+export function readProgram(request: Pick<RunRequest, "modulePath" | "manifestPath">) {
+  return { module: readInput(request.modulePath, "module"), manifest: readManifest(request) };
 }
 
-function* frames(spec: Spec, module: Uint8Array) {
-  yield { frame: { case: "spec", value: spec } } as const;
-  for (let from = 0; from < module.length; from += CHUNK_BYTES) {
-    yield { frame: { case: "moduleChunk", value: module.subarray(from, from + CHUNK_BYTES) } } as const;
-  }
+function* frames({ module, checkpoint = none, receipts = none, ...spec }: AgentUpload) {
+  const sizes = {
+    moduleBytes: BigInt(module.length),
+    checkpointBytes: BigInt(checkpoint.length),
+    receiptsBytes: BigInt(receipts.length),
+  };
+  yield { frame: { case: "spec", value: { ...spec, ...sizes } } } as const;
+  for (const value of chunksOf(module)) yield { frame: { case: "moduleChunk", value } } as const;
+  for (const value of chunksOf(checkpoint)) yield { frame: { case: "checkpointChunk", value } } as const;
+  for (const value of chunksOf(receipts)) yield { frame: { case: "receiptsChunk", value } } as const;
   const sha256 = new Uint8Array(createHash("sha256").update(module).digest());
   yield { frame: { case: "end", value: { sha256 } } } as const;
 }
 
+function* chunksOf(bytes: Uint8Array): Generator<Uint8Array> {
+  for (let from = 0; from < bytes.length; from += CHUNK_BYTES) yield bytes.subarray(from, from + CHUNK_BYTES);
+}
+
 /** Empty when none is named and none lies beside the module: an agent without capabilities. */
-function readManifest({ manifestPath, modulePath }: RunRequest): Uint8Array {
+function readManifest({ manifestPath, modulePath }: Pick<RunRequest, "modulePath" | "manifestPath">): Uint8Array {
   if (manifestPath !== undefined) return readInput(manifestPath, "manifest");
   if (!WASM.test(modulePath)) return new Uint8Array();
   try {
@@ -115,9 +141,10 @@ function parseManifest(manifest: Uint8Array): Record<string, unknown> {
   }
 }
 
-function nameFromFile(path: string): string {
+/** A name of an agent from its file's, without that ending. */
+export function nameFromFile(path: string, ending: RegExp): string {
   const name = basename(path)
-    .replace(WASM, "")
+    .replace(ending, "")
     .replace(/[^A-Za-z0-9_.-]+/g, "-")
     .slice(0, MAX_NAME_CHARS);
   return name === "" ? "agent" : name;

@@ -154,10 +154,20 @@ export const FAULTS = {
     (f) => `host ${f.hostId} does not take the agent: ${f.reason}`,
   ),
   REPLAY_DIVERGED: code(
-    agent,
+    { agentId: "string", tick: "bigint", reason: "string" },
     (f) =>
-      `replaying agent ${f.agentId} did not give the state that its checkpoint names: do not run it from this checkpoint`,
+      `agent ${f.agentId} did otherwise when its ticks were run again, at tick ${f.tick} (${f.reason}): what it does has to follow from its state and what its host answers`,
   ),
+  REPLAY_MISSING: code(
+    { agentId: "string", reason: "string" },
+    (f) =>
+      `agent ${f.agentId} came without a record of its last ticks that can be replayed (${f.reason}): let its source record them, or take it in with --replay-mode off`,
+  ),
+  REPLAY_UNFINISHED: code(
+    { agentId: "string", reason: "string" },
+    (f) => `the last ticks of agent ${f.agentId} could not be replayed (${f.reason}): try again`,
+  ),
+  EVENT_LOG_INVALID: code(why, (f) => `the event log is not valid: ${f.reason}`),
   FRAME_INVALID: code(why, (f) => `the peer sent a frame that does not fit: ${f.reason}`),
 
   // Things that are signed.

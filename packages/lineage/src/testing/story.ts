@@ -11,6 +11,7 @@ import {
   fundingIdsAfter,
   type Header,
   hostIdOf,
+  type Imported,
   issueGrant,
   MAX_WALLET_RECEIPTS,
   type Receipt,
@@ -19,6 +20,16 @@ import {
   signerFromSeed,
   writeCheckpoint,
 } from "../index.ts";
+
+export { mutations } from "./mutations.ts";
+export {
+  type SeedFileContent,
+  type SeedReceiptContent,
+  seedAgent,
+  seedCheckpointFile,
+  seedNode,
+  seedReceiptsFile,
+} from "./seed-files.ts";
 
 export const INCARNATION = "incarnation-1";
 
@@ -41,7 +52,17 @@ export const cleo = hostFromByte(3);
 
 export const state = (text: string): Uint8Array => new TextEncoder().encode(text);
 
-export function createAgent(host: Host, { name = "survivor", era = 0n, nonce = 7 } = {}): Checkpoint {
+export interface Created {
+  readonly name?: string;
+  readonly era?: bigint;
+  readonly nonce?: number;
+  readonly imported?: Imported;
+}
+
+export function createAgent(
+  host: Host,
+  { name = "survivor", era = 0n, nonce = 7, imported }: Created = {},
+): Checkpoint {
   const moduleDigest = digestOf(state("module"));
   const manifestDigest = digestOf(state("manifest"));
   const genesis = createGenesis({
@@ -52,6 +73,7 @@ export function createAgent(host: Host, { name = "survivor", era = 0n, nonce = 7
     nonce: new Uint8Array(16).fill(nonce),
     recoveryPolicy: "latest",
     name,
+    imported,
   });
   const header: Omit<Header, "stateDigest" | "stateBytes"> = {
     agentId: genesis.agentId,
@@ -61,7 +83,7 @@ export function createAgent(host: Host, { name = "survivor", era = 0n, nonce = 7
     tick: 0n,
     moduleDigest,
     manifestDigest,
-    previous: undefined,
+    previous: imported?.digest,
     base: undefined,
     budget: 1_000_000n,
     pricePerSecond: 1_000n,

@@ -119,6 +119,11 @@ const clusters: readonly ClusterModel[] = [
     options: { hosts: two, budgets: { ticks: 1, wipes: 1, releases: 1 } },
   },
   {
+    name: "wipe-losses",
+    about: "the store is wiped, and messages are lost or come twice, what brings the agent back among them",
+    options: { hosts: two, budgets: { ticks: 1, wipes: 1, losses: 1, duplicates: 1 } },
+  },
+  {
     name: "wipe-crash-migration",
     about: "the store is wiped while hosts crash and migrate",
     options: { hosts: two, budgets: { ticks: 1, migrations: 1, wipes: 1, crashes: 1 } },

@@ -6,7 +6,7 @@ import { FRAME_LIMITS } from "./limits.ts";
 import { frameInvalid } from "./wire.ts";
 
 /** Views of `bytes`, in order. Nothing for nothing. */
-export function* chunksOf(kind: ChunkFrame["kind"], bytes: Uint8Array): Generator<ChunkFrame> {
+export function* chunksOf<Kind extends ChunkFrame["kind"]>(kind: Kind, bytes: Uint8Array): Generator<ChunkFrame<Kind>> {
   const { chunkBytes } = FRAME_LIMITS;
   for (let offset = 0; offset < bytes.length; offset += chunkBytes) {
     yield { kind, offset, data: bytes.subarray(offset, offset + chunkBytes) };

@@ -17,8 +17,8 @@ export interface OfferFrame extends Term {
   readonly moduleBytes: number;
 }
 
-export interface ChunkFrame {
-  readonly kind: "module" | "state";
+export interface ChunkFrame<Kind extends "module" | "state" | "replay" = "module" | "state" | "replay"> {
+  readonly kind: Kind;
   readonly offset: number;
   readonly data: Uint8Array;
 }
@@ -30,6 +30,13 @@ export interface SpineFrame {
   readonly last: boolean;
   /** Encoded, newest last; what the agent can read by now. Only with the last. */
   readonly receipts: readonly Uint8Array[];
+}
+
+/** Ends an encoded Replay (replay.ts), which came in chunks. */
+export interface ReplayEndFrame {
+  readonly kind: "replay-end";
+  readonly bytes: number;
+  readonly digest: string;
 }
 
 /** What the agent was frozen as. A copy of it gives no right to tick (EI-4): the token does. */
@@ -58,7 +65,14 @@ export interface HandoffEndFrame {
   readonly stateDigest: string;
 }
 
-export type SourceFrame = OfferFrame | ChunkFrame | SpineFrame | CheckpointFrame | HandoffFrame | HandoffEndFrame;
+export type SourceFrame =
+  | OfferFrame
+  | ChunkFrame
+  | ReplayEndFrame
+  | SpineFrame
+  | CheckpointFrame
+  | HandoffFrame
+  | HandoffEndFrame;
 
 export type TargetFrame =
   | {

@@ -12,6 +12,8 @@ export const FRAME_LIMITS = {
   chunkBytes: 256 * KIB,
   maxModuleBytes: 64 * MIB,
   maxStateBytes: 64 * MIB,
+  /** A state, and the event logs of the ticks after it. */
+  maxReplayBytes: 72 * MIB,
   maxManifestBytes: 64 * KIB,
   /** All receipts of a handoff together; with a chunk of state and the rest they fit into one frame. */
   maxReceiptsBytes: 512 * KIB,

@@ -39,7 +39,12 @@ export function encodeSourceFrame(frame: SourceFrame): Uint8Array {
     }
     case "module":
     case "state":
+    case "replay":
       return encode({ case: frame.kind, value: { offset: BigInt(frame.offset), data: frame.data } });
+    case "replay-end": {
+      const value = { bytes: BigInt(frame.bytes), sha256: writeDigest(frame.digest) };
+      return encode({ case: "replayEnd", value });
+    }
     case "spine":
       return encode({ case: "spine", value: { ...frame, headers: [...frame.headers], receipts: [...frame.receipts] } });
     case "checkpoint": {
@@ -80,10 +85,20 @@ export function decodeSourceFrame(bytes: Uint8Array): SourceFrame {
     case "offer":
       return readOffer(frame.value);
     case "module":
-    case "state": {
+    case "state":
+    case "replay": {
       const { offset, data } = frame.value;
-      const max = frame.case === "module" ? FRAME_LIMITS.maxModuleBytes : FRAME_LIMITS.maxStateBytes;
+      const { maxModuleBytes: module, maxStateBytes: state, maxReplayBytes: replay } = FRAME_LIMITS;
+      const max = { module, state, replay }[frame.case];
       return { kind: frame.case, offset: readSize(offset, max, "offset"), data };
+    }
+    case "replayEnd": {
+      const { bytes: size, sha256 } = frame.value;
+      return {
+        kind: "replay-end",
+        bytes: readSize(size, FRAME_LIMITS.maxReplayBytes, "size of the replay"),
+        digest: readDigest(sha256, "digest of the replay"),
+      };
     }
     case "spine": {
       const { headers, last, receipts } = frame.value;
@@ -160,6 +175,8 @@ const KIND_OF_FIELD: Readonly<Record<number, MigrationFrameKind>> = {
   5: "state",
   6: "handoff-end",
   7: "checkpoint",
+  8: "replay",
+  9: "replay-end",
   10: "accept",
   11: "prepared",
   12: "started",

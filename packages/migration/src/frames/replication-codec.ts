@@ -67,7 +67,12 @@ export interface ReplicaRefusedFrame {
 }
 
 /** Owner to holder. Spines come without receipts here: the offer has brought them. */
-export type OwnerFrame = ReplicaOfferFrame | ReplicaTerminatedFrame | ChunkFrame | SpineFrame | ReplicaEndFrame;
+export type OwnerFrame =
+  | ReplicaOfferFrame
+  | ReplicaTerminatedFrame
+  | ChunkFrame<"module" | "state">
+  | SpineFrame
+  | ReplicaEndFrame;
 
 /** Holder to owner. */
 export type HolderFrame = ReplicaAcceptFrame | ReplicaHeldFrame | ReplicaRefusedFrame;

@@ -87,7 +87,7 @@ class InlineThread implements LaneThread {
 
   end(cause: LossCause): void {
     if (this.#loss !== undefined) return;
-    this.#loss = { ...cause, ranNs: 0n };
+    this.#loss = { ...cause, ranNs: 0n, replayed: 0 };
     this.#ended.abort();
     this.#listener?.lost(this.#loss);
   }

@@ -16,7 +16,8 @@ import {
 } from "./lane.ts";
 
 const limits = { tickTimeoutMs: 100, callTimeoutMs: 1_000 };
-const fine: Answer = { kind: "ok", moreWork: false, elapsedNs: 1n, state: undefined, logs: [], logsDropped: 0 };
+const nothing = { state: undefined, events: undefined, logs: [], logsDropped: 0 };
+const fine: Answer = { kind: "ok", moreWork: false, elapsedNs: 1n, ...nothing };
 
 class FakeThread implements LaneThread {
   ready = false;
@@ -42,7 +43,7 @@ class FakeThread implements LaneThread {
     this.#listener?.answered(fine);
   }
   lose(cause: LossCause): void {
-    this.loss = { ...cause, ranNs: 0n };
+    this.loss = { ...cause, ranNs: 0n, replayed: 0 };
     this.#listener?.lost(this.loss);
   }
 }

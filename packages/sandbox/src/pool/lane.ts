@@ -7,7 +7,7 @@
 // L-4  Workers that are lost before they can do anything are replaced ever more slowly.
 
 import type { Clock } from "@godwit/common/clock";
-import type { Answer, Request } from "../messages.ts";
+import type { Answer, Request, WorkRequest } from "../messages.ts";
 import { type Beat, type CallLimits, judge, monotonicNs } from "../pulse.ts";
 
 /** Why a worker is gone. `ended` is the host's own doing. */
@@ -19,6 +19,8 @@ export interface LossCause {
 export interface Loss extends LossCause {
   /** How long the call into an agent that it was lost with had been running; 0 if there was none. */
   readonly ranNs: bigint;
+  /** Ticks of the replay that it was lost with, if it was one, that had gone well. */
+  readonly replayed: number;
 }
 
 export interface ThreadListener {
@@ -50,7 +52,7 @@ export type Outcome =
 export interface Job {
   readonly agentId: string;
   /** Asked when the job's turn has come, since only then it is known which worker does it. */
-  request(thread: LaneThread): Exclude<Request, { kind: "drop" }>;
+  request(thread: LaneThread): WorkRequest;
   finish(outcome: Outcome): void;
 }
 

@@ -75,7 +75,8 @@ export class Thread implements LaneThread {
   #lose(cause: LossCause): void {
     if (this.#loss !== undefined) return;
     const beat = this.#pulse.read();
-    this.#loss = { ...cause, ranNs: beat.kind === "idle" ? 0n : monotonicNs() - beat.sinceNs };
+    const ranNs = beat.kind === "idle" ? 0n : monotonicNs() - beat.sinceNs;
+    this.#loss = { ...cause, ranNs, replayed: this.#pulse.replayed };
     this.#listener?.lost(this.#loss);
   }
 }

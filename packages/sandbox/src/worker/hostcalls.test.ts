@@ -3,6 +3,7 @@ import type { HostcallName } from "../abi.ts";
 import { HostcallContext, hostImports } from "./hostcalls.ts";
 import { LogCollector } from "./log-collector.ts";
 import { thisMachine } from "./machine.ts";
+import { Tape } from "./tape.ts";
 
 const names: readonly HostcallName[] = [
   "clock_now",
@@ -24,7 +25,7 @@ beforeEach(() => {
   logs = new LogCollector(1_000);
   logs.open();
   memory = { buffer: new ArrayBuffer(memoryBytes) };
-  const context = new HostcallContext(logs, thisMachine);
+  const context = new HostcallContext({ logs, machine: thisMachine, tape: new Tape(1_024) });
   context.memory = memory;
   const receipts = [Uint8Array.of(1, 2, 3), new Uint8Array(100)];
   context.show({ wallNs, balanceMicrocents: 9_000_000_000_000_000_000n, pricePerSecond: 1_500n, receipts });
@@ -40,7 +41,9 @@ function write(at: number, text: string): number {
 
 describe("a host call", () => {
   test("only what is granted is linked, and the same under both names", () => {
-    const imports = hostImports(new HostcallContext(logs, thisMachine), ["node_price"]);
+    const imports = hostImports(new HostcallContext({ logs, machine: thisMachine, tape: new Tape(1_024) }), [
+      "node_price",
+    ]);
     expect(Object.keys(imports)).toEqual(["igor", "godwit"]);
     expect(Object.keys(imports["godwit"] ?? {})).toEqual(["node_price"]);
     expect(imports["igor"]).toBe(imports["godwit"]);

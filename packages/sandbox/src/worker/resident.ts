@@ -10,6 +10,7 @@ import type { CallKind, Pulse } from "../pulse.ts";
 import { HostcallContext, hostImports } from "./hostcalls.ts";
 import type { LogCollector } from "./log-collector.ts";
 import type { Machine } from "./machine.ts";
+import type { Tape } from "./tape.ts";
 
 export class CallFailed extends Error {
   override readonly name = "CallFailed";
@@ -32,6 +33,7 @@ export interface ResidentParts {
   readonly pulse: Pulse;
   readonly logs: LogCollector;
   readonly machine: Machine;
+  readonly tape: Tape;
 }
 
 export class Resident {
@@ -43,11 +45,11 @@ export class Resident {
   readonly #memory: WasmMemory;
 
   /** Makes the instance and begins or resumes the agent. @throws CallFailed */
-  constructor({ pulse, logs, machine }: ResidentParts, limits: WorkerLimits, load: Load, view: HostView) {
-    this.#pulse = pulse;
+  constructor(parts: ResidentParts, limits: WorkerLimits, load: Load, view: HostView) {
+    this.#pulse = parts.pulse;
     this.#limits = limits;
     this.#maxMemoryBytes = load.maxMemoryBytes;
-    this.#context = new HostcallContext(logs, machine);
+    this.#context = new HostcallContext(parts);
     this.#context.show(view);
     this.#exports = this.#timed("start", "instantiation", () =>
       instantiateWasm(load.module, hostImports(this.#context, load.hostcalls)),
@@ -65,9 +67,10 @@ export class Resident {
     this.#context.show(view);
   }
 
-  tick(): { readonly moreWork: boolean; readonly elapsedNs: bigint } {
+  /** A replayed one is no tick of its agent, so the limit of other calls holds for it. */
+  tick(kind: CallKind = "tick"): { readonly moreWork: boolean; readonly elapsedNs: bigint } {
     const tick = this.#exports["agent_tick"] as WasmFunction;
-    const beganNs = this.#pulse.begin("tick");
+    const beganNs = this.#pulse.begin(kind);
     try {
       const result = tick();
       return { moreWork: result !== undefined && result !== 0, elapsedNs: this.#pulse.end() - beganNs };
@@ -76,7 +79,7 @@ export class Resident {
     }
   }
 
-  /** The agent's state, copied out of its memory. */
+  /** The agent's state where it lies in its memory: valid until the agent runs again. */
   checkpoint(): Uint8Array {
     const phase = "checkpoint";
     const sizeBytes = this.#call(phase, "agent_checkpoint") >>> 0;
@@ -101,7 +104,7 @@ export class Resident {
         { phase, reason: "bad-result" },
       );
     }
-    return state.slice();
+    return state;
   }
 
   #resume(state: Uint8Array): void {

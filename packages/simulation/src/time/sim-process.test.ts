@@ -27,6 +27,23 @@ describe("a simulated process", () => {
     expect(process.clock.monotonicMs()).toBeCloseTo(1_000 + 2_020, 6);
   });
 
+  test("never wakes before its time, by however little: a loop that sleeps until a moment ends (two of ten thousand seeds hung)", async () => {
+    const { timeline, process, until } = started({ rate: 1.0000137 });
+    let late = 0;
+    const loop = async () => {
+      for (let moment = 0; moment < 2_000; moment++) {
+        const dueMs = process.clock.monotonicMs() + 1 / 3 + moment / 7;
+        while (process.clock.monotonicMs() < dueMs) {
+          await process.clock.sleep(dueMs - process.clock.monotonicMs(), signal());
+          if (process.clock.monotonicMs() < dueMs) late++;
+        }
+      }
+    };
+    void loop();
+    await until(290_000);
+    expect([late, timeline.nowMs]).toEqual([0, 290_000]);
+  });
+
   test("that is stopped does nothing, and what waited happens in order when it goes on", async () => {
     const { timeline, process, until } = started();
     const seen: string[] = [];

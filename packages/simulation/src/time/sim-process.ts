@@ -53,6 +53,9 @@ export class MachineClock {
   }
 }
 
+/** Far below what anybody measures, far above what rounding loses. */
+const shortestMs = 1e-6;
+
 export class SimProcess {
   readonly name: string;
   readonly clock: Clock;
@@ -139,8 +142,9 @@ export class SimProcess {
       const wake = () => {
         // Due in the timeline is not due for the machine when it was suspended meanwhile.
         const leftMs = machine.untilMs(dueMs);
-        if (leftMs > 1e-6) {
-          timer = this.#timeline.after(leftMs, ring);
+        if (leftMs > 0) {
+          // At least so much that the sum is another number: who looks again and sleeps for the rest would else do so for ever.
+          timer = this.#timeline.after(Math.max(leftMs, shortestMs), ring);
           return;
         }
         signal.removeEventListener("abort", onAbort);

@@ -34,6 +34,13 @@ describe("the timeline", () => {
     await expect(timeline.runUntil(() => false)).rejects.toThrow("nothing is left to happen at 0 ms");
   });
 
+  test("a loop that lets no time pass is an error, not a run without end", async () => {
+    const timeline = new Timeline();
+    const again = () => timeline.soon(again);
+    timeline.at(7, again);
+    await expect(timeline.runUntil(() => false)).rejects.toThrow("time stands still at 7 ms");
+  });
+
   test("a thousand happenings in any order come out in order", async () => {
     const timeline = new Timeline();
     const seen: number[] = [];

@@ -14,6 +14,9 @@ interface Entry extends Happening {
   run: (() => void) | undefined;
 }
 
+/** So many happenings without time passing, and nobody will ever let it: a loop that waits for nothing. */
+const MOST_STEPS_AT_ONCE = 1_000_000;
+
 /** Each immediate costs a turn through Node; between two of one turn it drains its microtasks too. */
 const STEPS_PER_TURN = 64;
 
@@ -21,6 +24,8 @@ export class Timeline {
   #nowMs = 0;
   #order = 0;
   #steps = 0;
+  /** When a whole millisecond had last passed, and the happenings until then. */
+  #passed = { atMs: 0, steps: 0 };
   readonly #later: Entry[] = [];
   #soon: (() => void)[] = [];
   #soonAt = 0;
@@ -67,7 +72,7 @@ export class Timeline {
     }
   }
 
-  /** Lets things happen until `isOver`, which is asked before each of them. Rejects when nothing is left to happen. */
+  /** Lets things happen until `isOver`, which is asked before each of them. Rejects when nothing is left to happen, or time stands still. */
   async runUntil(isOver: () => boolean): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       let ended = false;
@@ -77,6 +82,9 @@ export class Timeline {
           if (isOver()) {
             ended = true;
             resolve();
+          } else if (this.#standsStill()) {
+            ended = true;
+            reject(new Error(`time stands still at ${this.#nowMs} ms: somebody goes round without waiting`));
           } else if (!this.#step()) {
             ended = true;
             reject(new Error(`nothing is left to happen at ${this.#nowMs} ms`));
@@ -94,6 +102,11 @@ export class Timeline {
       };
       setImmediate(turn); // what the caller has begun goes on first
     });
+  }
+
+  #standsStill(): boolean {
+    if (this.#nowMs - this.#passed.atMs >= 1) this.#passed = { atMs: this.#nowMs, steps: this.#steps };
+    return this.#steps - this.#passed.steps > MOST_STEPS_AT_ONCE;
   }
 
   #step(): boolean {

@@ -19,6 +19,7 @@ export interface CheckpointContent {
   readonly receipts: readonly Receipt[];
   readonly generation: bigint;
   readonly writtenAt: Date;
+  readonly eventsDigest: string;
 }
 
 /** The checkpoint after `previous` on this ground. */

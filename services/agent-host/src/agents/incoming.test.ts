@@ -21,6 +21,7 @@ const facts: HostFacts = {
   maxModuleBytes: 1,
   maxStateBytes: 1,
   notNow: undefined,
+  verifiesReplays: false,
   registryKey: undefined,
 };
 

@@ -10,7 +10,7 @@ import { type AuthorityRecord, compareCheckpoints, type SignedBytes } from "@god
 import { ClassifiedFault } from "@godwit/common/retry";
 import { type Checkpoint, digestOf, refOf } from "@godwit/lineage";
 import type { OfferFrame } from "@godwit/migration";
-import type { AgentInstance, CompiledModule } from "@godwit/sandbox";
+import type { AgentInstance, CompiledModule, ReplayedTicks, ReplayResult } from "@godwit/sandbox";
 import type { Logger } from "pino";
 import type { ClaimResult, HostFacts, IncomingAgent, TargetHost } from "../migration/ports.ts";
 import type { VerifiedHandoff } from "../migration/verify-handoff.ts";
@@ -128,6 +128,10 @@ class Arrival implements IncomingAgent {
     this.#module = await sandbox.compile(bytes, capabilities);
     signal.throwIfAborted();
     await Promise.all([module === undefined ? undefined : storage.putBlob(bytes), storage.putBlob(manifestBytes)]);
+  }
+
+  replay(work: ReplayedTicks, signal: AbortSignal): Promise<ReplayResult> {
+    return this.#parts.sandbox.replay({ ...this.#start(signal), ...work });
   }
 
   /** An instance comes up while others are waited for; nothing ticks before the claim is granted (EI-4). */
@@ -264,19 +268,16 @@ class Arrival implements IncomingAgent {
   }
 
   async #instantiate({ state }: Checkpoint): Promise<AgentInstance> {
-    const { sandbox } = this.#parts;
+    return await this.#parts.sandbox.start({ ...this.#start(this.#aborted.signal), state });
+  }
+
+  #start(signal: AbortSignal) {
     const { agentId, capabilities, manifest } = this.#options.identity;
     const module = this.#module;
     if (module === undefined) throw new Fault({ code: "MODULE_INVALID", reason: "it was not prepared" });
     const { maxMemoryBytes } = manifest.resourceLimits;
-    return await sandbox.start({
-      agentId,
-      module,
-      capabilities,
-      ...(maxMemoryBytes === undefined ? {} : { memoryLimitBytes: maxMemoryBytes }),
-      state,
-      signal: this.#aborted.signal,
-    });
+    const limit = maxMemoryBytes === undefined ? {} : { memoryLimitBytes: maxMemoryBytes };
+    return { agentId, module, capabilities, ...limit, signal };
   }
 
   /** What lies below the newest header known here is on its spine, so it is here for ever and need not be written again. */

@@ -67,6 +67,7 @@ class Journey {
         state: new TextEncoder().encode(`tick ${this.tick}`),
         pricePerSecond: 1_000n,
         writtenAt: new Date(0),
+        eventsDigest: "00".repeat(32),
       },
       { previous: this.latest, ground, signer: this.host.signer },
     );

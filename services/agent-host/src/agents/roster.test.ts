@@ -1,3 +1,4 @@
+import { readFileSync, writeFileSync } from "node:fs";
 import { isFault } from "@godwit/common/fault";
 import { refOf } from "@godwit/lineage";
 import { describe, expect, test } from "vitest";
@@ -19,6 +20,14 @@ async function faultOf(work: Promise<unknown>): Promise<string> {
     () => "none",
     (cause: unknown) => (isFault(cause) ? cause.code : String(cause)),
   );
+}
+
+function flip(file: string, needle: string): void {
+  const bytes = readFileSync(file);
+  const at = bytes.indexOf(needle);
+  expect(at).toBeGreaterThan(0);
+  bytes.writeUInt8(bytes.readUInt8(at) ^ 1, at);
+  writeFileSync(file, bytes);
 }
 
 /** Two agents that were begun here and ticked once. */
@@ -118,6 +127,35 @@ describe("a start", patient, () => {
     expect([...later.supervisors].map(({ identity }) => identity.agentId)).toEqual([whole]);
     expect(place.lines.find(({ msg }) => msg === "agent cannot be run here")).toMatchObject({ agentId: place.agentId });
     expect(await place.held()).toEqual([0n]);
+  });
+});
+
+describe("a damaged checkpoint", patient, () => {
+  test("T-33: the agent waits with its reason: it begins neither from zero nor from an older one, and what is on the disk stays", async () => {
+    const place = await AgentPlace.create("empty");
+    const roster = place.roster();
+    const agentId = await roster.run({ ...spec, name: "other" }, never);
+    await place.sleeping(1);
+    await roster.stop();
+    const { storage } = place;
+    const held = await storage.checkpoints(agentId);
+    expect(held.map(({ tick }) => tick)).toEqual([1n, 0n]);
+    await storage.close();
+    flip(`${storage.path}/host.db`, "tick 1");
+
+    await place.restart("boot-2");
+    const { ticks, instances } = place.sandbox;
+    const before = instances.length;
+    const later = place.roster({ trustDataLock: true });
+    await later.start();
+    await place.sleeping(1);
+    await place.clock.advance(60_000);
+    await place.sleeping(1);
+    expect(place.sandbox.ticks).toBe(ticks);
+    expect(instances.length).toBe(before);
+    expect(later.supervisor(agentId)?.reason).toContain("is damaged");
+    expect(await place.storage.checkpoints(agentId)).toEqual(held);
+    expect(await faultOf(place.storage.latestCheckpoint(agentId))).toBe("DATA_CORRUPT");
   });
 });
 

@@ -7,7 +7,7 @@
 import type { Clock, Entropy, Random } from "@godwit/common/clock";
 import { Fault } from "@godwit/common/fault";
 import { MAX_MICROCENTS } from "@godwit/common/money";
-import { type Checkpoint, createGenesis, digestOf, type Signer, writeCheckpoint } from "@godwit/lineage";
+import { type Checkpoint, createGenesis, digestOf, type Imported, type Signer, writeCheckpoint } from "@godwit/lineage";
 import {
   type AgentInstance,
   type Capability,
@@ -22,6 +22,7 @@ import { causeFields } from "./cause-fields.ts";
 import { LogBook } from "./log-book.ts";
 import { Supervisor } from "./supervisor.ts";
 import type { AgentIdentity, AgentSandbox, EndedTick, HostSession, SupervisorRules } from "./supervisor-parts.ts";
+import { type SeedFiles, takeOver } from "./take-over.ts";
 import { Tenancy } from "./tenancy.ts";
 
 export interface RosterParts {
@@ -63,6 +64,14 @@ export interface RunSpec {
   readonly manifest: Uint8Array;
   readonly module: Uint8Array;
   readonly budget: bigint;
+  /** Of an agent of the seed system, which goes on from them. */
+  readonly seedFiles?: SeedFiles;
+}
+
+interface Beginning {
+  readonly identity: AgentIdentity;
+  readonly state: Uint8Array;
+  readonly imported: Imported | undefined;
 }
 
 const nameRule = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
@@ -196,7 +205,7 @@ export class Roster {
     const { storage, keeper, signer, clock } = this.#parts;
     const session = keeper.current;
     if (session === undefined) throw new Fault({ code: "SESSION_NOT_OPEN", reason: keeper.trouble ?? "none" });
-    const { identity, state } = await this.#beginning(spec, signal);
+    const { identity, state, imported } = await this.#beginning(spec, signal);
 
     const { bytes: genesis, agentId } = createGenesis({
       creatorHostId: this.#rules.hostId,
@@ -206,6 +215,7 @@ export class Roster {
       nonce: this.#parts.entropy.bytes(16),
       recoveryPolicy: identity.manifest.recoveryPolicy,
       name: spec.name,
+      imported,
     });
     const first = writeCheckpoint(
       {
@@ -216,7 +226,7 @@ export class Roster {
         tick: 0n,
         moduleDigest: identity.moduleDigest,
         manifestDigest: identity.manifestDigest,
-        previous: undefined,
+        previous: imported?.digest,
         base: undefined,
         budget: spec.budget,
         pricePerSecond: this.#parts.price(),
@@ -240,6 +250,9 @@ export class Roster {
       checkpoint: first,
       journal: { phase: "acquiring", commandId: this.#parts.entropy.uuid(), bootId: session.id.bootId },
     });
+    if (imported !== undefined) {
+      this.#parts.logger.info({ agentId, from: imported.digest }, "an agent of the seed system goes on here");
+    }
     const agent = this.#stored(agentId);
     await this.#supervise(agent);
     await this.#settled(agentId, signal);
@@ -339,8 +352,8 @@ export class Roster {
     };
   }
 
-  async #beginning(spec: RunSpec, signal: AbortSignal): Promise<{ identity: AgentIdentity; state: Uint8Array }> {
-    const { name, budget } = spec;
+  async #beginning(spec: RunSpec, signal: AbortSignal): Promise<Beginning> {
+    const { name, budget, seedFiles } = spec;
     if (!nameRule.test(name)) {
       const reason = "give 1 to 63 letters, digits, '-', '_' or '.', the first a letter or digit";
       throw new Fault({ code: "INVALID_ARGUMENT", field: "name", reason });
@@ -351,6 +364,7 @@ export class Roster {
     const moduleDigest = digestOf(spec.module);
     const identity = this.identify({ agentId: "new", name, moduleDigest, manifestBytes: spec.manifest });
     this.checkRunnable(identity);
+    const taken = seedFiles && (await takeOver(seedFiles, { moduleDigest, budget }, signal));
     const { sandbox } = this.#parts;
     const module = await sandbox.compile(spec.module, identity.capabilities);
     const instance = await sandbox.start({
@@ -358,12 +372,12 @@ export class Roster {
       module,
       capabilities: identity.capabilities,
       ...memoryLimit(identity),
-      state: undefined,
+      state: taken?.state,
       signal,
     });
     const state = instance.initialState;
     await instance.stop();
-    return { identity, state };
+    return { identity, state, imported: taken?.imported };
   }
 
   /** Throws Fault for what this host lacks. */

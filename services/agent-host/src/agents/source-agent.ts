@@ -3,7 +3,7 @@
 
 import { Fault } from "@godwit/common/fault";
 import type { SignedBytes } from "@godwit/common/lease";
-import type { OwnerAnswer, Resolution } from "@godwit/migration";
+import type { OwnerAnswer, ReplayRecord, Resolution } from "@godwit/migration";
 import type { AgentDescription, Frozen, HandoffName, SourceAgent } from "../migration/ports.ts";
 import type { Answer } from "../registry/ports.ts";
 import type { DataDirectory } from "../storage/index.ts";
@@ -68,14 +68,19 @@ export class SupervisedSource implements SourceAgent {
     return await this.#storage.spineFrom(this.agentId, base);
   }
 
+  async replayRecord(): Promise<ReplayRecord> {
+    return await this.#supervisor.replayRecord();
+  }
+
   receipts(): readonly Uint8Array[] {
     return this.#supervisor.receipts;
   }
 
   async freeze(handoffId: string): Promise<Frozen> {
     const checkpoint = await this.#supervisor.freeze(handoffId);
-    const { receipts, stoppedAtMs } = this.#supervisor;
-    return { checkpoint, receipts, stoppedAtMs };
+    const { receipts, stoppedAtMs, window } = this.#supervisor;
+    if (window === undefined) throw new TypeError("what was frozen has a window");
+    return { checkpoint, receipts, stoppedAtMs, replayTail: window.tail() };
   }
 
   async begin(handoff: HandoffName): Promise<OwnerAnswer> {

@@ -7,6 +7,7 @@ import type { Logger } from "pino";
 import type { SessionKeeper } from "../registry/session-keeper.ts";
 import type { DataDirectory } from "../storage/index.ts";
 import type { LogBook } from "./log-book.ts";
+import type { ReplayWindowRules } from "./replay-window.ts";
 import type { Progress, Tenancy } from "./tenancy.ts";
 
 /** What never changes about an agent. */
@@ -44,6 +45,7 @@ export interface SupervisorRules {
   /** Between two looks at the registry while in doubt. */
   readonly firstRetryMs: number;
   readonly maxRetryMs: number;
+  readonly replayWindow: ReplayWindowRules;
 }
 
 export const defaultSupervisorRules: SupervisorRules = {
@@ -53,10 +55,11 @@ export const defaultSupervisorRules: SupervisorRules = {
   maxFailedTicks: 5,
   firstRetryMs: 250,
   maxRetryMs: 5_000,
+  replayWindow: { ticks: 16, maxBytes: 4 << 20, untilVerified: true },
 };
 
 /** What agents need of a sandbox: a port, so that tests and the simulator bring their own. */
-export type AgentSandbox = Pick<Sandbox, "compile" | "start">;
+export type AgentSandbox = Pick<Sandbox, "compile" | "start" | "replay">;
 
 /** What agents need of the host's session: a port, like the sandbox. */
 export type HostSession = Pick<

@@ -11,7 +11,8 @@
 import { Fault, isFault } from "@godwit/common/fault";
 import type { Doubt, RetiredReason, Tenure } from "@godwit/common/lease";
 import { formatMoney } from "@godwit/common/money";
-import { type Checkpoint, encodeReceipt, MAX_WALLET_RECEIPTS, refOf } from "@godwit/lineage";
+import { type Checkpoint, digestOf, encodeReceipt, MAX_WALLET_RECEIPTS, refOf } from "@godwit/lineage";
+import type { ReplayRecord } from "@godwit/migration";
 import type { AgentInstance } from "@godwit/sandbox";
 import type { Answer, Carried, HeldSession } from "../registry/ports.ts";
 import { Alarm, asleep } from "./alarm.ts";
@@ -22,6 +23,7 @@ import { AwaitedFundings, type Funded, type Funding, isFundingPending, takeIn } 
 import { instantiate } from "./instantiate.ts";
 import { Lookouts } from "./lookouts.ts";
 import { charge, exhaust, type Purse } from "./purse.ts";
+import { ReplayWindow } from "./replay-window.ts";
 import { type Shown, shownOnDisk } from "./shown.ts";
 import {
   type AgentIdentity,
@@ -50,6 +52,7 @@ export class Supervisor {
   #purse: Purse = { budget: 0n, remainder: 0n, receipts: [] };
   #walletReceipts: readonly Uint8Array[] = [];
   #latest: Checkpoint | undefined;
+  #window: ReplayWindow | undefined;
   /** Since the last time that an instance stood; for people only. */
   #onDisk: Shown | undefined;
   /** Committed, and not told to registry and holders yet. */
@@ -95,6 +98,14 @@ export class Supervisor {
   }
   get latest(): Checkpoint | undefined {
     return this.#latest;
+  }
+  /** Undefined until it stands for the first time. */
+  get window(): ReplayWindow | undefined {
+    return this.#window;
+  }
+  /** Undefined while it does not stand. */
+  get instance(): AgentInstance | undefined {
+    return this.#instance;
   }
   get outcome(): TickOutcome {
     return this.#outcome;
@@ -184,6 +195,21 @@ export class Supervisor {
     return this.#turns.run(work);
   }
 
+  /** What it did lately, up to a checkpoint that is made for it, for a target to run again. Throws Fault when this host may not. */
+  async replayRecord(): Promise<ReplayRecord> {
+    return await this.#turns.run(async () => {
+      this.#mustBeOurs();
+      await this.#checkpoint();
+      if (this.#window === undefined) throw new TypeError("it stands, and has no window");
+      return this.#window.record();
+    });
+  }
+
+  /** What the host has to say about it, beside its own lines. */
+  remark(line: string): void {
+    this.#log("host", line);
+  }
+
   /** Finishes the tick under way and commits the final checkpoint (§6). Throws Fault when this host may not. */
   async freeze(handoffId: string): Promise<Checkpoint> {
     return await this.#turns.run(async () => {
@@ -207,6 +233,7 @@ export class Supervisor {
   thaw(): void {
     // Frozen and never begun: nothing left this host, so nothing has to be answered first.
     if (this.tenancy.tenure.kind === "HANDOFF_INITIATED") this.tenancy.thaw();
+    this.#window?.release();
     this.#tellUntold();
     this.nudge();
   }
@@ -342,6 +369,7 @@ export class Supervisor {
     this.#tick = tick;
     this.#state = result.state;
     this.#purse = purse;
+    this.#window?.ticked({ tick, events: result.events });
     this.#failures = 0;
     this.#reason = "";
     for (const line of result.logs) this.#log("agent", line);
@@ -440,6 +468,7 @@ export class Supervisor {
     this.#instance = instance;
     this.#onDisk = undefined;
     this.#latest = checkpoint;
+    this.#window = new ReplayWindow(this.#rules.replayWindow, checkpoint);
     this.#untold = undefined;
     this.#state = checkpoint.state;
     this.#tick = checkpoint.header.tick;
@@ -453,18 +482,22 @@ export class Supervisor {
   #isCheckpointDue(): boolean {
     const { checkpointEveryMs } = this.#rules;
     const dueAtMs = this.#checkpointAtMs + checkpointEveryMs;
-    return this.#parts.clock.monotonicMs() >= dueAtMs || this.#purse.receipts.length >= maxReceiptsBetween;
+    const isDue = this.#parts.clock.monotonicMs() >= dueAtMs || this.#purse.receipts.length >= maxReceiptsBetween;
+    return isDue || this.#window?.isFull === true;
   }
 
   /** The checkpoint of the present tick: the one that there is, or a new one, durable when this resolves. */
   async #checkpoint({ tellOthers } = { tellOthers: true }): Promise<Checkpoint> {
     const previous = this.#latest;
     const { ground } = this.tenancy;
-    if (previous === undefined || ground === undefined) throw new TypeError("nothing to go on from");
+    const window = this.#window;
+    if (previous === undefined || ground === undefined || window === undefined)
+      throw new TypeError("nothing to go on from");
     this.#checkpointAtMs = this.#parts.clock.monotonicMs();
     if (previous.header.tick === this.#tick) return previous; // §2: at most one for a major and tick
     const { identity, signer, keeper, storage, clock } = { ...this.#parts, identity: this.identity };
     const { agentId, moduleDigest, manifestDigest } = identity;
+    const log = window.openLog;
     const checkpoint = nextCheckpoint(
       {
         agentId,
@@ -476,6 +509,7 @@ export class Supervisor {
         pricePerSecond: this.#purse.receipts.at(-1)?.pricePerSecond ?? this.#parts.price(),
         generation: keeper.generation,
         writtenAt: clock.now(),
+        eventsDigest: digestOf(log),
       },
       { previous, ground, signer },
     );
@@ -483,6 +517,7 @@ export class Supervisor {
     const walletReceipts = [...this.#walletReceipts, ...receipts].slice(-MAX_WALLET_RECEIPTS);
     await storage.commit({ agentId, checkpoint, receipts: walletReceipts, pruneLater: !tellOthers });
     this.#latest = checkpoint;
+    window.committed(checkpoint, log);
     this.#walletReceipts = walletReceipts;
     this.#purse = { ...this.#purse, receipts: [] };
     this.#untold = checkpoint;

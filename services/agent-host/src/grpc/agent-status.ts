@@ -5,7 +5,10 @@ import type { Supervisor } from "../agents/supervisor.ts";
 import type { StoredAgent } from "../storage/index.ts";
 
 /** An agent that this host runs, or would run. */
-export function statusOfRunning(supervisor: Supervisor, hostId: string, price: bigint): AgentStatus {
+export function statusOfRunning(
+  supervisor: Supervisor,
+  { hostId, price, divergences }: { readonly hostId: string; readonly price: bigint; readonly divergences: number },
+): AgentStatus {
   const { identity, tenancy, outcome, shown } = supervisor;
   const { tenure, ground } = tenancy;
   const status = create(AgentStatusSchema, {
@@ -21,6 +24,8 @@ export function statusOfRunning(supervisor: Supervisor, hostId: string, price: b
     lastOutcome: outcome.kind === "stopped" ? `stopped(${outcome.reason})` : outcome.kind,
     failedTicksInARow: supervisor.failures,
     hostId,
+    verifiedTick: supervisor.window?.verifiedTick ?? 0n,
+    divergences,
   });
   if (ground !== undefined) {
     status.era = ground.era;

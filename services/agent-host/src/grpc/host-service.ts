@@ -15,6 +15,7 @@ import {
 } from "@godwit/proto/godwit/host/v1/host";
 import type { Funder } from "../agents/funder.ts";
 import type { Roster } from "../agents/roster.ts";
+import type { Supervisor } from "../agents/supervisor.ts";
 import type { SessionKeeper } from "../registry/session-keeper.ts";
 import type { DataDirectory } from "../storage/index.ts";
 import { statusOfHeld, statusOfRunning } from "./agent-status.ts";
@@ -36,6 +37,8 @@ export interface HostServiceParts {
     request: MigrateAgentRequest,
     signal: AbortSignal,
   ) => AsyncIterable<MessageInitShape<typeof MigrateAgentResponseSchema>>;
+  /** Times that an agent's ticks came out differently here when they were run again. */
+  readonly divergences: (agentId: string) => number;
   readonly connectedPeers: () => readonly ConnectedPeer[];
   readonly addresses: () => readonly string[];
   readonly price: { get(): bigint; set(price: bigint): Promise<void> };
@@ -54,9 +57,16 @@ const maxTail = 1_000;
 export function hostService(parts: HostServiceParts, rules: HostServiceRules): ServedService {
   const { roster, keeper, storage } = parts;
 
+  const statusOf = (running: Supervisor): AgentStatus =>
+    statusOfRunning(running, {
+      hostId: rules.hostId,
+      price: parts.price.get(),
+      divergences: parts.divergences(running.identity.agentId),
+    });
+
   const status = async (agentId: string): Promise<AgentStatus> => {
     const running = roster.supervisor(agentId);
-    if (running !== undefined) return statusOfRunning(running, rules.hostId, parts.price.get());
+    if (running !== undefined) return statusOf(running);
     const agent = storage.agent(agentId);
     if (agent === undefined) throw new Fault({ code: "AGENT_UNKNOWN", agentId });
     return await statusOfHeld(agent, rules.hostId, (id) => storage.latestCheckpoint(id));
@@ -85,9 +95,7 @@ export function hostService(parts: HostServiceParts, rules: HostServiceRules): S
     },
 
     async listAgents({ includeReplicas }) {
-      const running = [...roster.supervisors].map((supervisor) =>
-        statusOfRunning(supervisor, rules.hostId, parts.price.get()),
-      );
+      const running = [...roster.supervisors].map((supervisor) => statusOf(supervisor));
       if (!includeReplicas) return { agents: running };
       const held = storage.agents().filter(({ agentId }) => roster.supervisor(agentId) === undefined);
       return { agents: [...running, ...(await Promise.all(held.map(({ agentId }) => status(agentId))))] };

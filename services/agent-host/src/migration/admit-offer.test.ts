@@ -12,6 +12,7 @@ const facts: HostFacts = {
   maxModuleBytes: 2_000,
   maxStateBytes: 3_000,
   notNow: undefined,
+  verifiesReplays: false,
   registryKey: new Uint8Array(32),
 };
 

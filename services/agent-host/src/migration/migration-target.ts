@@ -6,16 +6,20 @@ import { withDeadline } from "@godwit/common/clock";
 import { Fault, type FaultDetail, isFault } from "@godwit/common/fault";
 import type { AuthorityRecord } from "@godwit/common/lease";
 import { ClassifiedFault, delaysMs, type Failure, failureOf } from "@godwit/common/retry";
-import { digestOf, readHeader, type VerifiedHeader } from "@godwit/lineage";
+import { digestOf, readHeader, type VerifiedHeader, verifyHeader } from "@godwit/lineage";
 import {
   type CheckpointFrame,
   ChunkAssembler,
+  decodeReplay,
   decodeSourceFrame,
   encodeTargetFrame,
+  FRAME_LIMITS,
   frameKindOf,
   type HandoffEndFrame,
   type HandoffFrame,
   type OfferFrame,
+  type ReplayEndFrame,
+  type ReplayRecord,
   type SourceFrame,
   type SourceWord,
   SpineAssembler,
@@ -27,6 +31,7 @@ import {
   type TargetFrame,
   type TargetOutcome,
 } from "@godwit/migration";
+import type { ReplayedTicks } from "@godwit/sandbox";
 import type { Logger } from "pino";
 import {
   admitPeer,
@@ -51,6 +56,7 @@ import {
   verifyHandoff,
   verifyOfferedSpine,
 } from "./verify-handoff.ts";
+import { type Replayed, replayTail, replayWindow } from "./verify-replay.ts";
 import { MIGRATE_PROTOCOL, type MigrationTimeouts } from "./wire.ts";
 
 export interface MigrationTargetParts {
@@ -143,6 +149,11 @@ class Handover {
   #spineReceipts: readonly Uint8Array[] = [];
   #verifiedSpine: readonly VerifiedHeader[] = [];
   #isPrepared = false;
+  #replay: ChunkAssembler | undefined;
+  /** The window before PREPARED, the tail after it. */
+  #record: ReplayRecord | undefined;
+  #replayed: Replayed | undefined;
+  #tail: Promise<void> | undefined;
   #checkpoint: CheckpointFrame | undefined;
   /** All of the frozen checkpoint, from when its last byte came. */
   #arrived: VerifiedCheckpoint | undefined;
@@ -221,6 +232,13 @@ class Handover {
       case "module":
         this.#module?.add(frame);
         return { kind: "module", complete: this.#module?.isComplete ?? false };
+      case "replay":
+        this.#replay ??= new ChunkAssembler({ what: "replay", bytes: FRAME_LIMITS.maxReplayBytes, digest: undefined });
+        this.#replay.add(frame);
+        return { kind: "replay" };
+      case "replay-end":
+        this.#record = this.#takeReplay(frame);
+        return { kind: "replay" };
       case "spine":
         this.#spine.add(frame);
         if (frame.last) this.#spineReceipts = frame.receipts;
@@ -348,8 +366,34 @@ class Handover {
     const breathe = () => this.#parts.clock.sleep(0, signal);
     this.#verifiedSpine = await verifyOfferedSpine(this.#spine.headers, agent.spineKnown, this.#terms(), breathe);
     await agent.prepare(agent.needModule ? this.#module?.finish() : undefined, signal);
+    if (this.#parts.host.facts().verifiesReplays) {
+      const run = (work: ReplayedTicks) => agent.replay(work, signal);
+      this.#replayed = await replayWindow(this.#record, this.#verifiedSpine, this.#terms(), run);
+    }
+    this.#record = undefined;
     this.#isPrepared = true;
     return { kind: "prepared" };
+  }
+
+  /** Throws ClassifiedFault FRAME_INVALID. */
+  #takeReplay({ bytes, digest }: ReplayEndFrame): ReplayRecord {
+    const whole = this.#replay?.take(bytes) ?? new Uint8Array(0);
+    this.#replay = undefined;
+    if (digestOf(whole) !== digest) throw new Fault({ code: "FRAME_INVALID", reason: "the replay is another one" });
+    return decodeReplay(whole);
+  }
+
+  /** The final ticks are run again while the source asks the registry; whether they came out right is asked before anything is staged. */
+  #replayTail(frozen: VerifiedCheckpoint): Promise<void> {
+    const from = this.#replayed;
+    if (from === undefined) return Promise.resolve();
+    const { signal } = this.#ended;
+    const run = (work: ReplayedTicks) => this.#incoming().replay(work, signal);
+    const { signed } = frozen.checkpoint;
+    const terms = this.#terms();
+    const tail = replayTail(this.#record, from, verifyHeader(signed, terms.registryKey), terms, run);
+    tail.catch(() => {}); // heard when it is staged
+    return tail;
   }
 
   /**
@@ -364,6 +408,7 @@ class Handover {
       if (this.#state?.receivedBytes !== Number(stateBytes)) return;
       this.#arrived = this.#verifyCheckpoint(frame, this.#state.take(Number(stateBytes)));
       this.#incoming().expect(this.#arrived.checkpoint);
+      this.#tail = this.#replayTail(this.#arrived);
     } catch (cause) {
       if (!isFault(cause)) this.#parts.logger.error({ err: cause }, "incoming checkpoint");
     }
@@ -384,6 +429,7 @@ class Handover {
     // What was seen ahead counts only as long as nothing came after it.
     const seen = this.#arrived?.checkpoint.state.length === state.length ? this.#arrived : undefined;
     const arrived = seen ?? this.#verifyCheckpoint(checkpoint, state);
+    await (seen === undefined ? this.#replayTail(arrived) : this.#tail);
     this.#verified = verifyHandoff(handoff, end, arrived, this.#terms());
     await this.#incoming().stage(this.#verified);
     this.#parts.crashPoints.reach("target.after-stage");
@@ -424,7 +470,7 @@ class Handover {
   #await(awaited: (TargetCommand & { kind: "await" })["awaited"]): void {
     const { acceptMs, partMs, slowestBytesPerMs } = this.#timeouts;
     const { moduleBytes = 0, stateBytes = 0 } = this.#offer ?? {};
-    const bytes = { offer: 0, module: moduleBytes, spine: 0, checkpoint: 0, handoff: stateBytes }[awaited];
+    const bytes = { offer: 0, module: moduleBytes, spine: stateBytes, checkpoint: 0, handoff: stateBytes }[awaited];
     const ms = (awaited === "offer" ? acceptMs : partMs) + Math.ceil(bytes / slowestBytesPerMs);
     this.#deadline.set(ms, () => this.#mailbox.post({ kind: "deadline", awaited, afterMs: ms }));
   }

@@ -3,7 +3,16 @@
 
 import type { AuthorityRecord, SessionId, SignedBytes, Term } from "@godwit/common/lease";
 import type { Checkpoint } from "@godwit/lineage";
-import type { Candidate, ClaimAnswer, OfferFrame, OwnerAnswer, Price, Resolution } from "@godwit/migration";
+import type {
+  Candidate,
+  ClaimAnswer,
+  OfferFrame,
+  OwnerAnswer,
+  Price,
+  ReplayRecord,
+  Resolution,
+} from "@godwit/migration";
+import type { ReplayedTicks, ReplayResult } from "@godwit/sandbox";
 import type { VerifiedHandoff } from "./verify-handoff.ts";
 
 /** What a migration may know of an agent before it touches it. */
@@ -24,6 +33,8 @@ export interface Frozen {
   readonly receipts: readonly Uint8Array[];
   /** On the host's monotonic clock: after the last tick had ended, when the next could have begun. */
   readonly stoppedAtMs: number;
+  /** The ticks since `replayRecord`. */
+  readonly replayTail: ReplayRecord;
 }
 
 export interface HandoffName {
@@ -41,6 +52,8 @@ export interface SourceAgent {
   module(): Promise<Uint8Array>;
   /** From the base of the present major to tick 0, newest first. */
   spine(): Promise<readonly SignedBytes[]>;
+  /** Its last ticks up to a checkpoint that is made for it. Throws Fault when the agent may not tick here now. */
+  replayRecord(): Promise<ReplayRecord>;
   /** What the agent can read of its receipts by now, encoded, newest last. */
   receipts(): readonly Uint8Array[];
   /** Finishes the tick under way and commits the final checkpoint. Throws Fault, and is then not frozen. */
@@ -69,6 +82,8 @@ export interface HostFacts {
   readonly maxStateBytes: number;
   /** No session with the registry, draining, stopping: why nothing is taken in now. */
   readonly notNow: "no-session" | "draining" | "stopping" | undefined;
+  /** T-45: nothing comes in whose last ticks cannot be run again here, with the same outcome. */
+  readonly verifiesReplays: boolean;
   /** What grants are verified with; undefined until the first session. */
   readonly registryKey: Uint8Array | undefined;
 }
@@ -89,6 +104,8 @@ export interface IncomingAgent {
   readonly spineKnown: readonly SignedBytes[];
   /** Compiles, and keeps the module durably. Changes nothing else. `module`: only when it was needed. */
   prepare(module: Uint8Array | undefined, signal: AbortSignal): Promise<void>;
+  /** Runs ticks again, from a state; once it was prepared. Changes nothing. */
+  replay(work: ReplayedTicks, signal: AbortSignal): Promise<ReplayResult>;
   /**
    * What the agent was frozen as, verified; the token that hands it over is not here, and may never come. What takes time
    * begins now. Nothing ticks (EI-4), and nothing is written but a state that nothing names, which `ended` takes back (GH-4).

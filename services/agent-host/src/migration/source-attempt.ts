@@ -17,6 +17,7 @@ import {
   type SourceFrame,
   type SourceOutcome,
   type SourcePlan,
+  replayFrames,
   spineFrames,
   startSource,
   stepSource,
@@ -283,15 +284,18 @@ export class SourceAttempt {
   }
 
   async #spine(known: string | undefined): Promise<Iterable<SourceFrame>> {
+    const record = await this.#agent.replayRecord();
     this.#sentReceipts = this.#agent.receipts();
-    return spineFrames(await this.#agent.spine(), known, this.#sentReceipts);
+    const spine = await this.#agent.spine();
+    return [...replayFrames(record), ...spineFrames(spine, known, this.#sentReceipts)];
   }
 
   /** Of what is on the disk, so that the target has it, verified, by the time the token comes. */
   *#copy(): Generator<SourceFrame> {
     if (this.#frozen === undefined) throw new TypeError("nothing was frozen");
-    const { checkpoint, receipts } = this.#frozen;
+    const { checkpoint, receipts, replayTail } = this.#frozen;
     const { state, signed } = checkpoint;
+    yield* replayFrames(replayTail);
     const whole = state.length <= FRAME_LIMITS.chunkBytes;
     const kept = keptReceipts(this.#sentReceipts, receipts);
     yield {
@@ -357,10 +361,10 @@ export class SourceAttempt {
   #await(awaited: "accept" | "prepared" | "started"): void {
     const { acceptMs, preparedMs, startedMs, slowestBytesPerMs } = this.#timeouts;
     const { moduleBytes } = this.#description;
-    const stateBytes = this.#frozen?.checkpoint.state.length ?? 0;
+    const stateBytes = this.#frozen?.checkpoint.state.length ?? this.#description.stateBytes;
     const ms = {
       accept: acceptMs,
-      prepared: preparedMs + Math.ceil(moduleBytes / slowestBytesPerMs),
+      prepared: preparedMs + Math.ceil((moduleBytes + stateBytes) / slowestBytesPerMs),
       started: startedMs + Math.floor(stateBytes / slowestBytesPerMs),
     }[awaited];
     this.#deadline.set(ms, () => this.#mailbox.post({ kind: "deadline", awaited, afterMs: ms }));

@@ -12,6 +12,8 @@ import type { FrameStream } from "./framed-stream.ts";
 export const FAULT_FRAMES = [
   "offer",
   "module",
+  "replay",
+  "replay-end",
   "spine",
   "checkpoint",
   "state",

@@ -11,7 +11,6 @@ import { ClassifiedFault, type Failure, failureOf } from "@godwit/common/retry";
 import { readTermination } from "@godwit/lineage";
 import {
   ChunkAssembler,
-  type ChunkFrame,
   decodeOwnerFrame,
   encodeHolderFrame,
   type HolderFrame,
@@ -185,7 +184,7 @@ export class ReplicaServer {
   }
 
   async #chunks(
-    kind: ChunkFrame["kind"],
+    kind: "module" | "state",
     announced: { readonly what: string; readonly bytes: number; readonly digest: string },
     talk: Talk,
   ): Promise<Uint8Array> {

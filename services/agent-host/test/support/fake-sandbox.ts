@@ -1,7 +1,16 @@
 // A sandbox whose agents count: the state of tick n is the text "tick n". What a tick takes, says and suffers is the test's.
 
 import { digestOf } from "@godwit/lineage";
-import type { AgentInstance, CompiledModule, StartOptions, TickInput, TickResult } from "@godwit/sandbox";
+import type {
+  AgentInstance,
+  CompiledModule,
+  ReplayedTicks,
+  ReplayOptions,
+  ReplayResult,
+  StartOptions,
+  TickInput,
+  TickResult,
+} from "@godwit/sandbox";
 import type { AgentSandbox } from "../../src/agents/supervisor-parts.ts";
 
 export interface TickScript {
@@ -47,6 +56,10 @@ export class FakeSandbox implements AgentSandbox {
     return instance;
   }
 
+  async replay({ state, ticks }: ReplayOptions): Promise<ReplayResult> {
+    return replayed({ state, ticks });
+  }
+
   begun(input: TickInput): TickScript {
     if (this.ticks >= maxTicks) throw new Error(`more than ${maxTicks} ticks: nobody waits between them`);
     this.inputs.push(input);
@@ -82,7 +95,7 @@ export class FakeInstance implements AgentInstance {
     signal.throwIfAborted();
     if (script.fails !== undefined) return { kind: "failed", reason: script.fails, message: "as told", ...told };
     this.#state = textBytes(`tick ${Number(this.text.slice(5)) + 1}`);
-    return { kind: "ok", moreWork, state: this.#state, ...told };
+    return { kind: "ok", moreWork, state: this.#state, events: new Uint8Array(0), ...told };
   }
 
   async restore(state: Uint8Array): Promise<void> {
@@ -90,9 +103,17 @@ export class FakeInstance implements AgentInstance {
     this.restored.push(this.text);
   }
 
+  async replay(work: ReplayedTicks): Promise<ReplayResult> {
+    return replayed(work);
+  }
+
   async stop(): Promise<void> {
     this.stopped = true;
   }
+}
+
+function replayed({ state, ticks }: ReplayedTicks): ReplayResult {
+  return { kind: "replayed", state: textBytes(`tick ${Number(textOf(state).slice(5)) + ticks.length}`), elapsedNs: 1n };
 }
 
 export function textOf(state: Uint8Array): string {
