@@ -197,6 +197,7 @@ export class BenchHost {
         pricePerSecond: 0n,
         remainder: 0n,
         receipts: [],
+        fundingIds: [],
         grant: undefined,
         genesis: genesis.bytes,
         origin: "created",

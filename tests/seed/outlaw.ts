@@ -141,6 +141,7 @@ export class Outlaw implements AsyncDisposable {
         pricePerSecond: 1_000n,
         remainder: 0n,
         receipts: [],
+        fundingIds: [],
         grant: undefined,
         genesis: genesis.bytes,
         origin: "created",

@@ -3,6 +3,7 @@
 import type { FramedStream } from "@godwit/agent-host/p2p";
 import type { SignedBytes } from "@godwit/common/lease";
 import { type Checkpoint, digestOf } from "@godwit/lineage";
+import { walletOf } from "@godwit/lineage/testing";
 import {
   type CheckpointFrame,
   chunksOf,
@@ -47,7 +48,14 @@ export function handoffOf(agent: Offered, frozen: Checkpoint, handoffId: string,
     },
     module,
     spine: [created.signed],
-    checkpoint: { kind: "checkpoint", handoffId, checkpoint: signed, receipts: [], receiptsKept: 0, state },
+    checkpoint: {
+      kind: "checkpoint",
+      handoffId,
+      checkpoint: signed,
+      receipts: walletOf(frozen),
+      receiptsKept: 0,
+      state,
+    },
     handoff: { kind: "handoff", handoffId, token },
     end: { kind: "handoff-end", stateBytes: state.length, stateDigest },
   };

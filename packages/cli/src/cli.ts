@@ -7,6 +7,7 @@ import type { Command } from "./command.ts";
 import { recover, stop } from "./commands/agents.ts";
 import { describe } from "./commands/describe.ts";
 import { evidence } from "./commands/evidence.ts";
+import { fund } from "./commands/fund.ts";
 import { drain, hosts, peers } from "./commands/hosts.ts";
 import { importCommand } from "./commands/import.ts";
 import { inspect } from "./commands/inspect.ts";
@@ -27,6 +28,7 @@ export const COMMANDS: readonly Command[] = [
   describe,
   logs,
   migrate,
+  fund,
   recover,
   stop,
   hosts,

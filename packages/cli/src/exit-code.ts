@@ -28,6 +28,7 @@ const CODES: Partial<Record<FaultCode, ExitCode>> = {
   PEER_UNREACHABLE: EXIT.unavailable,
   STORE_UNAVAILABLE: EXIT.unavailable,
   RPC_FAILED: EXIT.unavailable,
+  FUNDING_UNKNOWN: EXIT.unavailable,
   NOT_READY: EXIT.unavailable,
   QUARANTINE: EXIT.unavailable,
   SESSION_NOT_OPEN: EXIT.unavailable,

@@ -214,6 +214,7 @@ describe("failures", () => {
       "describe",
       "logs",
       "migrate",
+      "fund",
       "recover",
       "stop",
       "hosts",

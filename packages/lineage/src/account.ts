@@ -7,14 +7,18 @@ import { type CheckpointRef, compareTerms, formatTerm, type Term } from "@godwit
 import type { Microcents } from "@godwit/common/money";
 import { type Imported, readGenesis } from "./genesis.ts";
 import type { Origin } from "./header.ts";
+import { isFunding } from "./receipt.ts";
 import { type Fork, skippedMajors } from "./settled.ts";
 import type { VerifiedHeader } from "./verify-header.ts";
 
 /** Sums over the receipts of the headers that are held. */
 export interface ReceiptTotals {
+  /** Of all, fundings too. */
   readonly count: number;
   readonly elapsedNs: bigint;
   readonly cost: Microcents;
+  readonly fundings: number;
+  readonly funded: Microcents;
 }
 
 /** One owner on the lineage, under one major. Times are ns since 1970 of the clock that is named, for people. */
@@ -130,8 +134,11 @@ export function orphansOf(
 
 export function sumReceipts(chain: readonly VerifiedHeader[]): ReceiptTotals {
   const receipts = chain.flatMap(({ header }) => header.receipts);
+  const fundings = receipts.filter(isFunding);
   return {
     count: receipts.length,
+    fundings: fundings.length,
+    funded: fundings.reduce((sum, { funded }) => sum + funded, 0n),
     elapsedNs: receipts.reduce((sum, { elapsedNs }) => sum + elapsedNs, 0n),
     cost: receipts.reduce((sum, { cost }) => sum + cost, 0n),
   };

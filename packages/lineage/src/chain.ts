@@ -4,11 +4,12 @@
 // EI-10  Once a source has signed a major away at a checkpoint, nothing of that major comes after that checkpoint.
 // EI-11  No two checkpoints of one major and tick.
 // I1     A major has one owner, and one base that it started from.
-// I6     What one checkpoint left, of budget and of remainder, is what the next one charges to.
+// I6     What one checkpoint left, of budget and of remainder, is what the next one charges to. No funding is forgotten, so
+//        none can be applied twice.
 
 import { formatTerm, sameCheckpoint, sameSession, sameTerm } from "@godwit/common/lease";
+import { carriedProblem } from "./carried.ts";
 import type { Header } from "./header.ts";
-import { remainderBefore } from "./header-rules.ts";
 import type { VerifiedHeader } from "./verify-header.ts";
 import { describeRef } from "./verify-spine.ts";
 
@@ -105,10 +106,10 @@ export function chainProblems(
     } else if (follows !== before || before.ref.tick !== lastCharged) {
       const detail = `${describeRef(ref)} does not follow ${describeRef(before.ref)}`;
       problems.push({ kind: "broken-link", detail });
-    } else {
-      const wrong = moneyProblem(before.header, header);
-      if (wrong !== undefined) problems.push({ kind: "money", detail: `${describeRef(ref)} ${wrong}` });
+      continue;
     }
+    const wrong = carriedProblem(before, header);
+    if (wrong !== undefined) problems.push({ kind: "money", detail: `${describeRef(ref)} ${wrong}` });
   }
   return { gaps, problems };
 }
@@ -131,15 +132,6 @@ function startsDiffer(a: VerifiedHeader, b: VerifiedHeader): string | undefined 
 function sameStart(a: Header, b: Header): boolean {
   const sameBase = a.base !== undefined && b.base !== undefined && sameCheckpoint(a.base, b.base);
   return sameBase && a.origin === b.origin && a.rolledBackFromTick === b.rolledBackFromTick;
-}
-
-function moneyProblem(before: Header, header: Header): string | undefined {
-  const [first] = header.receipts;
-  if (first === undefined) return undefined;
-  if (first.budgetAfter + first.cost !== before.budget) return "does not charge to the budget that was left";
-  const remainder = remainderBefore(header);
-  if (remainder !== undefined && remainder !== before.remainder) return "does not carry the remainder that was left";
-  return undefined;
 }
 
 function* pairs<T>(list: readonly T[]): Generator<readonly [T, T]> {

@@ -4,31 +4,35 @@
 //        major 0 of the era in which the agent was created starts from its own tick 0.
 // EI-10  The first checkpoint of a major follows its base with no tick between: its receipts begin at the tick after.
 // I6     The receipts cover every tick after the checkpoint before, each charge comes off the budget, and the charges
-//        follow from time and price to the last fraction. Only exhaustion, which takes what is left, need not.
+//        follow from time and price to the last fraction. Only exhaustion, which takes what is left, need not. What came in
+//        is a receipt, too, and its id is the newest of the fundings that the header names.
 
 import { compareTerms, sameTerm } from "@godwit/common/lease";
 import { isDigest } from "./digest.ts";
+import { fundingIdsProblem } from "./fundings.ts";
 import type { Header } from "./header.ts";
-import { isMoney, receiptProblem } from "./receipt.ts";
+import { budgetBefore, isMoney, receiptProblem } from "./receipt.ts";
 import { SIGNATURE_BYTES } from "./seal.ts";
 import { firstOf, isI64, isU64 } from "./wire.ts";
 
 export const MAX_RECEIPTS = 16;
 
-const FRACTIONS = 1_000_000_000n;
+/** Of a microcent: what a remainder counts. */
+export const FRACTIONS = 1_000_000_000n;
 
 export function headerProblem(header: Header): string | undefined {
   const problem = valuesProblem(header);
   if (problem !== undefined) return problem;
-  return header.tick === 0n ? firstProblem(header) : (chainProblem(header) ?? receiptsProblem(header));
+  if (header.tick === 0n) return firstProblem(header);
+  return chainProblem(header) ?? receiptsProblem(header) ?? fundingIdsProblem(header);
 }
 
 /**
  * The remainder that the checkpoint before must have had for these charges to follow from time and price. `undefined`
- * when the budget is used up: exhaustion takes what is left.
+ * when the budget was used up on the way: exhaustion takes what is left.
  */
-export function remainderBefore({ receipts, remainder, budget }: Header): bigint | undefined {
-  if (budget === 0n) return undefined;
+export function remainderBefore({ receipts, remainder }: Header): bigint | undefined {
+  if (receipts.some(({ budgetAfter }) => budgetAfter === 0n)) return undefined;
   let before = remainder;
   for (const { cost, elapsedNs, pricePerSecond } of receipts) before += cost * FRACTIONS - elapsedNs * pricePerSecond;
   return before;
@@ -65,6 +69,7 @@ function firstProblem({ major, base, grant, genesis, origin, ...header }: Header
     genesis === undefined && "tick 0 has to carry the genesis",
     (origin !== "created" || header.rolledBackFromTick !== undefined) && "tick 0 is where an agent is created",
     header.receipts.length > 0 && "nothing is charged for tick 0",
+    header.fundingIds.length > 0 && "nothing was paid in before tick 0",
     header.remainder !== 0n && "nothing is charged for tick 0, so there is no remainder",
   );
 }
@@ -94,14 +99,14 @@ function receiptsProblem(header: Header): string | undefined {
   if (first === undefined || base === undefined) return "it has no receipt of its ticks";
 
   let nextTick = first.firstTick;
-  let left = first.budgetAfter + first.cost;
+  let left = budgetBefore(first);
   if (!isMoney(left)) return "the budget before its receipts is out of range";
   for (const receipt of receipts) {
     const problem = receiptProblem(receipt);
     if (problem !== undefined) return `of a receipt, ${problem}`;
     if (receipt.firstTick !== nextTick) return "its receipts leave out ticks or name them twice";
-    left -= receipt.cost;
-    if (receipt.budgetAfter !== left) return "its receipts do not come off the budget";
+    if (budgetBefore(receipt) !== left) return "its receipts do not come off the budget";
+    left = receipt.budgetAfter;
     nextTick = receipt.lastTick + 1n;
   }
 

@@ -20,6 +20,9 @@ const receipt = fine.receipts[0] ?? expect.unreachable();
 const moved = nextHeader(second, { host: bob, term: { era: 0n, major: 1n } });
 const movedReceipt = moved.receipts[0] ?? expect.unreachable();
 
+const fundedHeader = nextHeader(second, { host: ada, funding: { funded: 7n, fundingId: "ab".repeat(16) } });
+const funding = fundedHeader.receipts[1] ?? expect.unreachable();
+
 const withReceipt = (wrong: Partial<Receipt>): Partial<Header> => ({ receipts: [{ ...receipt, ...wrong }] });
 const base = (wrong: Partial<NonNullable<Header["base"]>>): Partial<Header> => ({
   base: { ...refOf(created), ...wrong },
@@ -30,6 +33,8 @@ describe("no host signs a header", () => {
     for (const [header, host] of [
       [created.header, ada],
       [fine, ada],
+      [fundedHeader, ada],
+      [nextHeader(second, { host: ada, ticks: 0n, funding: { funded: 1n, fundingId: "cd".repeat(16) } }), ada],
       [moved, bob],
     ] as const) {
       expect(() => writeCheckpoint(header, state("x"), host.signer)).not.toThrow();
@@ -103,6 +108,35 @@ describe("no host signs a header", () => {
     expect(() => writeCheckpoint({ ...fine, ...wrong }, state("x"), ada.signer)).toThrow(reason);
   });
 
+  const withFunding = (wrong: Partial<Receipt>): Partial<Header> => ({ receipts: [receipt, { ...funding, ...wrong }] });
+  const more = Array.from({ length: 65 }, (_, index) => index.toString(16).padStart(32, "0"));
+  test.for<[string, Partial<Header>, string]>([
+    ["nothing", withFunding({ funded: 0n }), "not an amount above 0"],
+    ["less than nothing", withFunding({ funded: -1n }), "not an amount above 0"],
+    ["more than all money", withFunding({ funded: 10n ** 16n }), "not an amount above 0"],
+    ["another amount than came to the budget", withFunding({ funded: 8n }), "do not come off the budget"],
+    ["an id of 15 bytes", { ...withFunding({ fundingId: "ab".repeat(15) }), fundingIds: [] }, "has not 16 bytes"],
+    ["a time", withFunding({ elapsedNs: 1n }), "a funding charges nothing"],
+    ["a cost", withFunding({ cost: 1n }), "a funding charges nothing"],
+    [
+      "two ticks",
+      {
+        receipts: [
+          { ...receipt, lastTick: 9n },
+          { ...funding, firstTick: 10n },
+        ],
+      },
+      "takes one tick",
+    ],
+    ["an id that the header does not name", { fundingIds: [] }, "are not the newest that it names"],
+    ["an id that is not the newest", { fundingIds: [funding.fundingId ?? "", more[0] ?? ""] }, "are not the newest"],
+    ["an id that was there before", { fundingIds: ["ab".repeat(16), "ab".repeat(16)] }, "it names a funding twice"],
+    ["ids without end", { fundingIds: more }, "it names 65 fundings, more than 64"],
+    ["an id that is none", { fundingIds: ["AB".repeat(16)] }, "the id of a funding is malformed"],
+  ])("of a funding with %s", ([, wrong, reason]) => {
+    expect(() => writeCheckpoint({ ...fundedHeader, ...wrong }, state("x"), ada.signer)).toThrow(reason);
+  });
+
   test.for<[string, Partial<Header>, string]>([
     [
       "EI-10: not the tick after the base",
@@ -136,6 +170,7 @@ describe("no host signs a header", () => {
     ["no genesis", { genesis: undefined }, "tick 0 has to carry the genesis"],
     ["another origin", { origin: "recovered" }, "tick 0 is where an agent is created"],
     ["a rollback", { rolledBackFromTick: 1n }, "tick 0 is where an agent is created"],
+    ["fundings", { fundingIds: ["ab".repeat(16)] }, "nothing was paid in before tick 0"],
   ])("of tick 0 with %s", ([, wrong, reason]) => {
     expect(() => writeCheckpoint({ ...created.header, ...wrong }, state("x"), ada.signer)).toThrow(reason);
   });
@@ -163,7 +198,7 @@ describe("nobody reads a header as one", () => {
 
   test("what is written is read back the same", () => {
     const rolledBack: Header = { ...moved, origin: "recovered", rolledBackFromTick: 20n };
-    for (const header of [created.header, fine, moved, rolledBack]) {
+    for (const header of [created.header, fine, fundedHeader, moved, rolledBack]) {
       expect(readHeader(encodeHeader(header))).toEqual(header);
     }
   });
@@ -180,6 +215,15 @@ describe("I6: charges", () => {
     expect(() => writeCheckpoint({ ...header, remainder: 199_999_999n }, state("x"), ada.signer)).toThrow(
       "does not follow from its times and prices",
     );
+  });
+
+  test("are told from what came in, and need not follow where the budget was used up on the way", () => {
+    const left = second.header.budget;
+    const taken: Receipt = { ...receipt, lastTick: 6n, elapsedNs: 0n, cost: left, budgetAfter: 0n };
+    const paid: Receipt = { ...funding, firstTick: 7n, lastTick: 7n, budgetAfter: 7n };
+    const { fundingIds } = fundedHeader;
+    const header: Header = { ...fine, tick: 7n, budget: 7n, remainder: 0n, receipts: [taken, paid], fundingIds };
+    expect(() => writeCheckpoint(header, state("x"), ada.signer)).not.toThrow();
   });
 
   test("need not when exhaustion takes what is left", () => {

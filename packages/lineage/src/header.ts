@@ -13,7 +13,7 @@ import {
 } from "@godwit/proto/godwit/lineage/v1/lineage";
 import { digestToBytes, hexOf } from "./digest.ts";
 import { headerProblem } from "./header-rules.ts";
-import { fromProtoReceipt, type Receipt, toProtoReceipt } from "./receipt.ts";
+import { fromProtoReceipt, fundingIdFromBytes, fundingIdToBytes, type Receipt, toProtoReceipt } from "./receipt.ts";
 import { type Complaint, readMessage } from "./wire.ts";
 
 /** Why a major started, as its owner saw it; every checkpoint of the major says the same. */
@@ -47,6 +47,8 @@ export interface Header extends Term {
   readonly rolledBackFromTick: bigint | undefined;
   /** Wall clock of the owner, ns since 1970; for people, never for decisions. */
   readonly writtenAtNs: bigint;
+  /** Ids of the newest fundings of the agent, newest last, in hex (fundings.ts). */
+  readonly fundingIds: readonly string[];
   /** Of the encoded event log of the ticks since the checkpoint before; `undefined` where none was kept, and at tick 0. */
   readonly eventsDigest?: string | undefined;
 }
@@ -77,6 +79,7 @@ export function encodeHeader(header: Header): Uint8Array {
     receipts: header.receipts.map(toProtoReceipt),
     origin: WIRE_ORIGIN[header.origin],
     writtenAtUnixNs: header.writtenAtNs,
+    fundingIds: header.fundingIds.map(fundingIdToBytes),
   });
   if (previous !== undefined) message.previous = digestToBytes(previous);
   if (base !== undefined) {
@@ -122,6 +125,7 @@ export function readHeader(payload: Uint8Array): Header {
     origin,
     rolledBackFromTick: rolledBackFromTick === 0n ? undefined : rolledBackFromTick,
     writtenAtNs: message.writtenAtUnixNs,
+    fundingIds: message.fundingIds.map(fundingIdFromBytes),
     eventsDigest: eventsDigest.length === 0 ? undefined : hexOf(eventsDigest),
   };
   const problem = headerProblem(header);

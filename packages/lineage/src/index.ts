@@ -22,6 +22,7 @@ export {
   evidenceOf,
   findDoubleSignings,
 } from "./evidence.ts";
+export { fundingIdsAfter, MAX_FUNDING_IDS } from "./fundings.ts";
 export {
   createGenesis,
   type Genesis,
@@ -45,11 +46,21 @@ export {
   toProtoSession,
   toProtoSigned,
 } from "./proto.ts";
-export { encodeReceipt, type Receipt, readReceipt } from "./receipt.ts";
+export {
+  encodeReceipt,
+  type FundingReceipt,
+  fundingIdFromBytes,
+  fundingIdToBytes,
+  isFunding,
+  isFundingId,
+  type Receipt,
+  readReceipt,
+} from "./receipt.ts";
 export { MAX_SEALED_BYTES, open, type SealKind, SIGNATURE_BYTES, seal } from "./seal.ts";
 export type { Fork } from "./settled.ts";
 export { issueTermination, MAX_TERMINATION_BYTES, readTermination, type Termination } from "./termination.ts";
 export { issueToken, MAX_TOKEN_BYTES, type RelinquishToken, readToken } from "./token.ts";
 export { type VerifiedHeader, verifyHeader } from "./verify-header.ts";
 export { type LineageReport, type LineageVerdict, verifyLineage } from "./verify-lineage.ts";
-export { linkProblem, verifySpine } from "./verify-spine.ts";
+export { linkProblem, moneyProblem, verifySpine } from "./verify-spine.ts";
+export { checkWallet, MAX_WALLET_RECEIPTS, type WalletOwner } from "./wallet.ts";

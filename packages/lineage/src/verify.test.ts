@@ -280,6 +280,24 @@ describe("a lineage", () => {
     expect(kindsOf(signedOf([...chain, next(rounded, { host: cleo })]))).toEqual(["money"]);
   });
 
+  test("I6: fundings are told, and so is one that is forgotten, or that comes twice", () => {
+    const funding = { funded: 500n, fundingId: "ab".repeat(16) };
+    const funded = next(cleoLast, { host: cleo, funding });
+    const told = verifyLineage(signedOf([...chain, funded]), key);
+    expect(told).toMatchObject({ ok: true, receipts: { fundings: 1, funded: 500n } });
+    expect(created.header.budget + told.receipts.funded - told.receipts.cost).toBe(funded.header.budget);
+
+    const moved = { host: ada, term: { era: 0n, major: 3n }, header: { fundingIds: [] } };
+    expect(kindsOf(signedOf([...chain, funded, next(funded, moved)]))).toEqual(["money"]);
+    const forgetful = { ...funded, header: { ...funded.header, fundingIds: [] } };
+    expect(kindsOf(signedOf([...chain, funded, next(forgetful, { host: cleo, funding })]))).toEqual(["money"]);
+    // Across a gap, too: what is not held in between cannot have taken it away.
+    const between = next(funded, { host: cleo });
+    const later = next(between, { host: cleo, header: { fundingIds: [] } });
+    expect(kindsOf(signedOf([...chain, funded, later]))).toEqual(["money"]);
+    expect(kindsOf(signedOf([...chain, funded, next(between, { host: cleo })]))).toEqual([]);
+  });
+
   test("random bytes among the headers never end in anything but a report", () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(fc.uint8Array({ maxLength: 300 }), fc.uint8Array({ maxLength: 80 }))), (junk) => {

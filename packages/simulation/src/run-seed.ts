@@ -6,6 +6,7 @@ import { drawFaults, type Fault, type FaultKind } from "./faults/plan.ts";
 import { Strikes } from "./faults/strike.ts";
 import { History, type HistoryCounts, type Violation } from "./history/history.ts";
 import { Operator } from "./operator.ts";
+import { Payer } from "./payer.ts";
 import { Chance } from "./time/chance.ts";
 import { Timeline } from "./time/timeline.ts";
 import { silence, type Trace, traceTo } from "./trace.ts";
@@ -113,6 +114,7 @@ export async function runSeed(rules: SeedRules): Promise<SeedReport> {
     { cluster, chance: chance.fork("operator"), trace, agents },
     { moves: rules.calm === true ? "only" : "among-others" },
   );
+  const payer = new Payer({ cluster, history, chance: chance.fork("payer"), trace, agents });
   const strikes: Strikes = new Strikes({
     cluster,
     trace,
@@ -132,7 +134,7 @@ export async function runSeed(rules: SeedRules): Promise<SeedReport> {
         .run(host, {
           name: `agent-${number}`,
           ...program,
-          budget: rules.calm !== true && shape.happens(0.1) ? POOR : RICH,
+          budget: rules.calm !== true && shape.happens(0.25) ? POOR : RICH,
         })
         .then(
           (agentId) => void agents.push(agentId),
@@ -157,6 +159,7 @@ export async function runSeed(rules: SeedRules): Promise<SeedReport> {
     });
   }
   timeline.after(1_000, () => operator.work());
+  if (rules.calm !== true) timeline.after(1_000, () => payer.work());
 
   let isOver = false;
   const firings = () => Object.values(fired).reduce((sum, count) => sum + count, 0);
@@ -168,13 +171,13 @@ export async function runSeed(rules: SeedRules): Promise<SeedReport> {
   );
   isOver = true;
   operator.rest();
+  payer.rest();
   const counted = enough();
   trace.say("FAULT", "no more from here on");
   strikes.end();
 
   const endMs = timeline.nowMs;
-  const goesOn = (agentId: string) =>
-    (history.lastTickMs(agentId) ?? 0) > endMs + 1 || history.agents.get(agentId)?.record?.reason === "unfunded";
+  const goesOn = (agentId: string) => (history.lastTickMs(agentId) ?? 0) > endMs + 1;
   const ticksAgain = () => agents.every(goesOn);
   // What an operator has stopped waits to be asked, by whoever has it; where the store forgot that it was asked already, a
   // tombstone still says so (GA-9), and this host may hold the only checkpoint that may be gone on from.
@@ -189,6 +192,7 @@ export async function runSeed(rules: SeedRules): Promise<SeedReport> {
         if (isStopped || (waits && !goesOn(agentId))) operator.recover(agentId, host);
       }
     }
+    payer.settle(goesOn);
     timeline.after(5_000, askAgain);
   };
   askAgain();

@@ -16,6 +16,7 @@ import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import { AfterLoss } from "./agents/after-loss.ts";
 import { Announcements } from "./agents/announcements.ts";
+import { Funder } from "./agents/funder.ts";
 import { HeadReports } from "./agents/head-reports.ts";
 import { Incoming } from "./agents/incoming.ts";
 import { Offers } from "./agents/offers.ts";
@@ -88,6 +89,7 @@ export interface HostGraph {
   readonly name: string;
   readonly keeper: SessionKeeper;
   readonly roster: Roster;
+  readonly funder: Funder;
   readonly self: SelfEntry;
   readonly service: ServedService;
   readonly metrics: HostMetrics;
@@ -288,6 +290,10 @@ export function assemble(options: HostConfig, ports: HostPorts): HostGraph {
     replayRules,
   );
   roster.attach();
+  const funder = new Funder(
+    { agents: roster, authority, storage, clock, reported: (agentId) => reports.reported(agentId) },
+    { withinMs: settleWithinMs },
+  );
   const offers = new Offers({
     authority,
     session: keeper,
@@ -373,6 +379,7 @@ export function assemble(options: HostConfig, ports: HostPorts): HostGraph {
   const service = hostService(
     {
       roster,
+      funder,
       keeper,
       storage,
       migrate: (agentId, request, signal) =>
@@ -391,6 +398,7 @@ export function assemble(options: HostConfig, ports: HostPorts): HostGraph {
     name,
     keeper,
     roster,
+    funder,
     self,
     service,
     metrics,

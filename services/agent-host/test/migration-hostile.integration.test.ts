@@ -2,7 +2,7 @@
 
 import { isFault } from "@godwit/common/fault";
 import type { SignedBytes } from "@godwit/common/lease";
-import { type Checkpoint, issueToken, signerFromSeed } from "@godwit/lineage";
+import { type Checkpoint, encodeReceipt, issueToken, readReceipt, signerFromSeed } from "@godwit/lineage";
 import {
   type CheckpointFrame,
   chunksOf,
@@ -110,7 +110,7 @@ class Liar {
   }> {
     const { agent, b } = this.#setting;
     const name = { handoffId: "h1", targetHostId: b.hostId };
-    const { checkpoint } = await agent.freeze("h1");
+    const { checkpoint, receipts } = await agent.freeze("h1");
     expect((await agent.begin(name)).kind).toBe("applied");
     const token = await agent.relinquish(name);
     const { signed, state, header } = checkpoint;
@@ -118,7 +118,7 @@ class Liar {
       handoffId: "h1",
       checkpoint: signed,
       token,
-      receipts: [],
+      receipts,
       receiptsKept: 0,
       state,
     };
@@ -425,12 +425,25 @@ describe("a handoff that is not what it says", () => {
     [
       "a checkpoint of tick 0 instead",
       (_, { story }) => ({
-        begin: { checkpoint: story.created.signed, state: story.created.state },
+        begin: { checkpoint: story.created.signed, state: story.created.state, receipts: [] },
         end: { stateDigest: story.created.header.stateDigest },
       }),
       "TOKEN_INVALID",
     ],
     ["a receipt that cannot be read", () => ({ begin: { receipts: [Uint8Array.of(9, 9, 9)] } }), "CHECKPOINT_INVALID"],
+    ["T-42: no receipts of what was charged", () => ({ begin: { receipts: [] } }), "CHECKPOINT_INVALID"],
+    [
+      "T-42: receipts that charge a tick twice",
+      ({ begin }) => ({ begin: { receipts: [...begin.receipts, ...begin.receipts] } }),
+      "CHECKPOINT_INVALID",
+    ],
+    [
+      "T-42: receipts of a host that never had the agent",
+      ({ begin }, { b }) => ({
+        begin: { receipts: begin.receipts.map((bytes) => encodeReceipt({ ...readReceipt(bytes), hostId: b.hostId })) },
+      }),
+      "CHECKPOINT_INVALID",
+    ],
     ["another handoff than was offered", () => ({ begin: { handoffId: "h2" } }), "FRAME_INVALID"],
   ])("%s: refused, and never claimed", async (_, forge, code) => {
     const set = await setting();

@@ -27,7 +27,7 @@ import type { OwnerAnswer, ReplayRecord, Resolution } from "@godwit/migration";
 import { encodeEventLog } from "@godwit/sandbox";
 import type { HistoryEvent } from "@godwit/testing";
 import type { AgentDescription, ClaimResult, Frozen, HandoffName, SourceAgent } from "../src/migration/ports.ts";
-import { next } from "./storage-story.ts";
+import { next, walletOf } from "./storage-story.ts";
 
 export interface StoryHost {
   readonly signer: Signer;
@@ -100,6 +100,7 @@ export class Story {
         pricePerSecond: 1_000n,
         remainder: 0n,
         receipts: [],
+        fundingIds: [],
         grant: undefined,
         genesis: genesis.bytes,
         origin: "created",
@@ -251,7 +252,7 @@ export class StoryAgent implements SourceAgent {
   }
 
   receipts(): readonly Uint8Array[] {
-    return [];
+    return walletOf(this.latest);
   }
 
   /** From its newest checkpoint but one to a new one, as a host does. */
@@ -292,7 +293,12 @@ export class StoryAgent implements SourceAgent {
     const log = this.#checkpoint();
     this.status = "frozen";
     const honest: ReplayRecord = { headers: [], state: new Uint8Array(0), eventLogs: log === undefined ? [] : [log] };
-    return { checkpoint: this.latest, receipts: [], stoppedAtMs, replayTail: this.knobs.tail?.(honest) ?? honest };
+    return {
+      checkpoint: this.latest,
+      receipts: walletOf(this.latest),
+      stoppedAtMs,
+      replayTail: this.knobs.tail?.(honest) ?? honest,
+    };
   }
 
   async begin({ handoffId, targetHostId }: HandoffName): Promise<OwnerAnswer> {

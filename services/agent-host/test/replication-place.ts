@@ -17,6 +17,7 @@ import {
 } from "../src/replication/index.ts";
 import type { DataDirectory } from "../src/storage/index.ts";
 import { openNew } from "./storage-place.ts";
+import { walletOf } from "./storage-story.ts";
 
 /** Of the stories in storage-story.ts. */
 export const registry = signerFromSeed(new Uint8Array(32).fill(200));
@@ -91,6 +92,24 @@ export interface Owner {
   readonly spines: Map<string, readonly Checkpoint[]>;
 }
 
+/** Receipts are read as of the checkpoint that is committed, as a host does it. */
+class WalletReplicator extends Replicator {
+  readonly #wallets: Map<string, readonly Uint8Array[]>;
+
+  constructor(
+    wallets: Map<string, readonly Uint8Array[]>,
+    ...[parts, rules]: ConstructorParameters<typeof Replicator>
+  ) {
+    super(parts, rules);
+    this.#wallets = wallets;
+  }
+
+  override committed(agentId: string, checkpoint: Checkpoint): void {
+    this.#wallets.set(agentId, walletOf(checkpoint));
+    super.committed(agentId, checkpoint);
+  }
+}
+
 let owners = 0;
 
 export async function startOwner(
@@ -101,7 +120,9 @@ export async function startOwner(
   const pushes: string[] = [];
   const asked = { module: 0 };
   const spines = new Map<string, readonly Checkpoint[]>();
-  const replicator = new Replicator(
+  const wallets = new Map<string, readonly Uint8Array[]>();
+  const replicator = new WalletReplicator(
+    wallets,
     {
       streams: node,
       source: {
@@ -111,7 +132,7 @@ export async function startOwner(
         },
         manifest: async () => manifestBytes,
         spine: async (agentId) => (spines.get(agentId) ?? []).map(({ signed }) => signed),
-        receipts: () => [],
+        receipts: (agentId) => wallets.get(agentId) ?? [],
       },
       targets: { hosts: async () => hosts() },
       clock: systemClock,

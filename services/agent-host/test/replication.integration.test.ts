@@ -26,7 +26,7 @@ import {
   targetOf,
 } from "./replication-place.ts";
 import { chain, ownerEntry } from "./storage-place.ts";
-import { ada, createAgent, next, travelled } from "./storage-story.ts";
+import { ada, createAgent, next, travelled, walletOf } from "./storage-story.ts";
 
 const anySignal = () => AbortSignal.timeout(60_000);
 const until = (check: () => void | Promise<void>) => vi.waitFor(check, { timeout: 50_000, interval: 10 });
@@ -45,7 +45,7 @@ function framesFor(checkpoint: Checkpoint, spine: readonly Checkpoint[]): OwnerF
       checkpoint: checkpoint.signed,
       manifest: manifestBytes,
       moduleBytes: moduleBytes.length,
-      receipts: [],
+      receipts: walletOf(checkpoint),
     },
     ...chunksOf("module", moduleBytes),
     { kind: "spine", headers: spine.map(({ signed }) => signed), last: true, receipts: [] },
@@ -250,7 +250,7 @@ describe("replication of checkpoints", () => {
         checkpoint: large,
         manifest: manifestBytes,
         moduleBytes: moduleBytes.length,
-        receipts: [],
+        receipts: walletOf(large),
         module: async () => moduleBytes,
         spine: async () => [created.signed],
       },
@@ -351,6 +351,12 @@ describe("what a holder refuses, and then has nothing of", () => {
     ],
     ["another manifest", "CHECKPOINT_INVALID", replaced("offer", { manifest: Uint8Array.of(1) })],
     ["another agent's id", "CHECKPOINT_INVALID", replaced("offer", { agentId: "0".repeat(64) })],
+    ["T-42: no receipts of what was charged", "CHECKPOINT_INVALID", replaced("offer", { receipts: [] })],
+    [
+      "T-42: receipts that charge a tick twice",
+      "CHECKPOINT_INVALID",
+      replaced("offer", { receipts: [...walletOf(first), ...walletOf(first)] }),
+    ],
     ["EI-3: no spine", "LINEAGE_INVALID", replaced("spine", { headers: [] })],
     ["EI-3: another spine", "LINEAGE_INVALID", replaced("spine", { headers: [createAgent(ada, { nonce: 9 }).signed] })],
     ["another module", "FRAME_INVALID", replaced("module", { data: flipped(moduleBytes) })],

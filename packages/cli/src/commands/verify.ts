@@ -1,7 +1,7 @@
 import { argument, option } from "@godwit/common/config";
 import { Fault } from "@godwit/common/fault";
 import { formatMoney } from "@godwit/common/money";
-import { digestOf, type LineageOwner, type Orphan, type OrphanKind } from "@godwit/lineage";
+import { digestOf, type LineageOwner, type Orphan, type OrphanKind, type ReceiptTotals } from "@godwit/lineage";
 import type { HistoryEntry } from "@godwit/proto/godwit/registry/v1/authority";
 import { defineCommand, REGISTRY_KEY } from "../command.ts";
 import { EXIT } from "../exit-code.ts";
@@ -112,8 +112,14 @@ function summaryOf({ report, copies, headers, registryKey, keyFrom }: Verificati
     ...(copies.length > 1 ? shown : []),
     `${headers} headers from ${names}; ${checkpoints} checkpoints on the lineage, ${gaps} gaps, ${orphans.length} orphans`,
     `${receipts.count} receipts: ${formatMoney(receipts.cost)} units for ${formatMs(Number(receipts.elapsedNs) / 1e6)} of run time`,
+    ...fundedText(receipts),
     `registry's key ${registryKey}, ${keys[keyFrom]}`,
   ];
+}
+
+function fundedText({ fundings, funded }: ReceiptTotals): string[] {
+  if (fundings === 0) return [];
+  return [`${fundings === 1 ? "1 funding" : `${fundings} fundings`}: ${formatMoney(funded)} units`];
 }
 
 function orphansIn({ headers }: Copy, orphans: readonly Orphan[]): readonly Orphan[] {

@@ -127,6 +127,11 @@ export const FAULTS = {
   ),
   BUDGET_INVALID: code(why, (f) => `the budget is not valid: ${f.reason}`),
   BUDGET_EXHAUSTED: code(agent, (f) => `the budget of agent ${f.agentId} is used up: fund it to let it go on`),
+  FUNDING_UNKNOWN: code(
+    { agentId: "string", fundingId: "string", reason: "string" },
+    (f) =>
+      `it is not known whether agent ${f.agentId} was funded (${f.reason}): fund it again with --id ${f.fundingId}, which is applied once`,
+  ),
   TICK_FAILED: code(
     { agentId: "string", reason: "string" },
     (f) => `the tick of agent ${f.agentId} failed: ${f.reason}`,

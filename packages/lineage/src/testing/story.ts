@@ -7,10 +7,13 @@ import {
   type Checkpoint,
   createGenesis,
   digestOf,
+  encodeReceipt,
+  fundingIdsAfter,
   type Header,
   hostIdOf,
   type Imported,
   issueGrant,
+  MAX_WALLET_RECEIPTS,
   type Receipt,
   refOf,
   type Signer,
@@ -91,6 +94,7 @@ export function createAgent(
     origin: "created",
     rolledBackFromTick: undefined,
     writtenAtNs: 1_700_000_000_000_000_000n,
+    fundingIds: [],
   };
   return writeCheckpoint(header, state("tick 0"), host.signer);
 }
@@ -103,6 +107,8 @@ export interface Next {
   readonly origin?: Header["origin"];
   readonly text?: string;
   readonly elapsedNs?: bigint;
+  /** What came in after the ticks, under a number of its own; with 0 ticks nothing ran. */
+  readonly funding?: { readonly funded: bigint; readonly fundingId: string };
   /** Of the first checkpoint of a major. */
   readonly rolledBackFromTick?: bigint;
   readonly header?: Partial<Header>;
@@ -111,27 +117,48 @@ export interface Next {
 /** The checkpoint that `host` writes next: under the same major, or as the first one of a new one. */
 export function next(from: Checkpoint, options: Next): Checkpoint {
   const header = nextHeader(from, options);
-  return writeCheckpoint(header, state(options.text ?? `tick ${header.tick}`), options.host.signer);
+  const checkpoint = writeCheckpoint(header, state(options.text ?? `tick ${header.tick}`), options.host.signer);
+  wallets.set(checkpoint.digest, [...receiptsUpTo(from), ...header.receipts].slice(-MAX_WALLET_RECEIPTS));
+  return checkpoint;
+}
+
+const wallets = new Map<string, readonly Receipt[]>();
+
+function receiptsUpTo({ digest, header }: Checkpoint): readonly Receipt[] {
+  return wallets.get(digest) ?? header.receipts;
+}
+
+/** Encoded, newest last: what the agent can read as of a checkpoint that `next` has made. */
+export function walletOf(checkpoint: Checkpoint): readonly Uint8Array[] {
+  return receiptsUpTo(checkpoint).map(encodeReceipt);
 }
 
 export function nextHeader(from: Checkpoint, { host, ticks = 5n, ...options }: Next): Header {
   const { header: before } = from;
   const term = options.term ?? { era: before.era, major: before.major };
   const stays = term.era === before.era && term.major === before.major;
-  const tick = before.tick + ticks;
-  const elapsedNs = options.elapsedNs ?? 1_234_567n;
+  const lastTick = before.tick + ticks;
+  const tick = options.funding === undefined ? lastTick : lastTick + 1n;
+  const elapsedNs = ticks === 0n ? 0n : (options.elapsedNs ?? 1_234_567n);
   const pricePerSecond = before.pricePerSecond;
   const { cost, remainder } = tickCost({ elapsedNs, pricePerSecond, remainder: before.remainder });
-  const budget = before.budget - cost;
-  const receipt: Receipt = {
-    hostId: host.hostId,
+  const budgetAfter = before.budget - cost;
+  const budget = budgetAfter + (options.funding?.funded ?? 0n);
+  const { hostId } = host;
+  const ran: Receipt = {
+    hostId,
     firstTick: before.tick + 1n,
-    lastTick: tick,
+    lastTick,
     elapsedNs,
     pricePerSecond,
     cost,
-    budgetAfter: budget,
+    budgetAfter,
   };
+  const free = { ...ran, elapsedNs: 0n, cost: 0n, firstTick: tick, lastTick: tick };
+  const receipts = [
+    ...(ticks === 0n ? [] : [ran]),
+    ...(options.funding === undefined ? [] : [{ ...free, ...options.funding, budgetAfter: budget }]),
+  ];
   return {
     ...before,
     ...term,
@@ -141,7 +168,8 @@ export function nextHeader(from: Checkpoint, { host, ticks = 5n, ...options }: N
     base: stays && before.base !== undefined ? before.base : refOf(from),
     budget,
     remainder,
-    receipts: [receipt],
+    receipts,
+    fundingIds: fundingIdsAfter(before.fundingIds, receipts),
     grant: grantOf(before.agentId, term, host),
     genesis: undefined,
     origin: options.origin ?? (stays ? before.origin : "migrated"),

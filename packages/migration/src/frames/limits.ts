@@ -6,6 +6,8 @@ const MIB = 1024 * KIB;
 export const FRAME_LIMITS = {
   /** One frame on the stream, its length prefix not counted. */
   maxFrameBytes: MIB,
+  /** Values in one frame, however small: far above what all receipts and headers that fit into one need. */
+  maxFrameFields: 16_384,
   /** What module and state are cut into; a state of at most this travels inside FinalCheckpoint. */
   chunkBytes: 256 * KIB,
   maxModuleBytes: 64 * MIB,

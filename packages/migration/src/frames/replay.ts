@@ -5,6 +5,7 @@ import type { SignedBytes } from "@godwit/common/lease";
 import { digestOf } from "@godwit/lineage";
 import { type Replay as ReplayMessage, ReplaySchema } from "@godwit/proto/godwit/migration/v1/migration";
 import { chunksOf } from "./chunks.ts";
+import { hasMoreFields } from "./field-count.ts";
 import type { ChunkFrame, ReplayEndFrame } from "./frames.ts";
 import { frameInvalid, readSigned } from "./wire.ts";
 
@@ -23,6 +24,8 @@ export interface ReplayRecord {
 
 /** More than a window can hold: a host checkpoints every few ticks, or has not ticked. */
 const MAX_HEADERS = 4_096;
+/** A header has three, a log one. */
+const MOST_FIELDS = 4 * MAX_HEADERS + 1;
 
 export function* replayFrames(record: ReplayRecord): Generator<ChunkFrame | ReplayEndFrame> {
   const { headers, state, eventLogs } = record;
@@ -43,8 +46,11 @@ export function decodeReplay(bytes: Uint8Array): ReplayRecord {
 
 function read(bytes: Uint8Array): ReplayMessage {
   try {
-    return fromBinary(ReplaySchema, bytes, { readUnknownFields: false, recursionLimit: 4 });
+    if (!hasMoreFields(ReplaySchema, bytes, MOST_FIELDS)) {
+      return fromBinary(ReplaySchema, bytes, { readUnknownFields: false, recursionLimit: 4 });
+    }
   } catch {
     throw frameInvalid("its replay is no message of this protocol");
   }
+  throw frameInvalid(`its replay has more than ${MAX_HEADERS} checkpoints`);
 }

@@ -106,4 +106,20 @@ describe("frames of /godwit/replicate/1", () => {
   ])("refused: %s", (_, frame) => {
     expect(complaint(() => decodeOwnerFrame(wire(frame)))).not.toBe("");
   });
+
+  test.each([
+    ["as many as fit, each of nothing", Array.from({ length: 500_000 }, () => [0x32, 0]).flat()],
+    ["one that claims 2^32 - 1 bytes", [0x32, 0xff, 0xff, 0xff, 0xff, 0x0f]],
+    [
+      "headers of nothing, each of many parts",
+      [0x12, 0xc0, 0x84, 0x3d, ...Array.from({ length: 500_000 }, () => [0x0a, 0]).flat()],
+    ],
+  ])("T-42: refused: receipts without end, before anything is made of them: %s", (_, list) => {
+    // ReplicaOffer is field 1 of its frame, its receipts field 6, its checkpoint field 2.
+    const length = [(list.length & 0x7f) | 0x80, ((list.length >> 7) & 0x7f) | 0x80, list.length >> 14];
+    const frame = Uint8Array.from([0x0a, ...length, ...list]);
+    const before = process.memoryUsage().arrayBuffers;
+    expect(() => decodeOwnerFrame(frame)).toThrow(/more than 16384 fields|cut short|malformed/);
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(2 ** 20);
+  });
 });

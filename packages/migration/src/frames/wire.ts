@@ -7,6 +7,7 @@ import { ClassifiedFault, type Failure } from "@godwit/common/retry";
 import { digestFromBytes, digestToBytes, isDigest } from "@godwit/lineage";
 import type { Signed } from "@godwit/proto/godwit/lineage/v1/lineage";
 import { type Refused, RefusedSchema } from "@godwit/proto/godwit/migration/v1/migration";
+import { hasMoreFields } from "./field-count.ts";
 import { FRAME_LIMITS } from "./limits.ts";
 
 const MAX_ID_CHARS = 128;
@@ -18,12 +19,13 @@ export function frameInvalid(reason: string): ClassifiedFault<"FRAME_INVALID"> {
 }
 
 export function readFrame<D extends DescMessage>(schema: D, bytes: Uint8Array): MessageShape<D> {
-  const { maxFrameBytes } = FRAME_LIMITS;
+  const { maxFrameBytes, maxFrameFields } = FRAME_LIMITS;
   if (bytes.length > maxFrameBytes) throw frameInvalid(`it has ${bytes.length} bytes, more than ${maxFrameBytes}`);
   try {
     // A Buffer would come out as Buffers, whose slice() does not copy.
     const view = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    return fromBinary(schema, view, { readUnknownFields: false, recursionLimit: 8 });
+    if (!hasMoreFields(schema, view, maxFrameFields))
+      return fromBinary(schema, view, { readUnknownFields: false, recursionLimit: 8 });
   } catch (cause) {
     throw new ClassifiedFault(
       "fatal-target",
@@ -31,6 +33,7 @@ export function readFrame<D extends DescMessage>(schema: D, bytes: Uint8Array): 
       { cause },
     );
   }
+  throw frameInvalid(`it has more than ${maxFrameFields} fields`);
 }
 
 /** Ids and names: printable, and not without end. */

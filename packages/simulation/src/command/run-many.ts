@@ -97,6 +97,8 @@ function lost(seed: number, error: string): SeedReport {
     migrations: 0,
     counts: {
       ticks: 0,
+      fundings: 0,
+      exhaustions: 0,
       discarded: 0,
       checkpoints: 0,
       majors: 0,

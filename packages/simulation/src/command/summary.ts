@@ -14,6 +14,8 @@ export class Totals {
   migrations = 0;
   majors = 0;
   ticks = 0;
+  fundings = 0;
+  exhaustions = 0;
   discarded = 0;
   checkpoints = 0;
   recoveries = 0;
@@ -31,10 +33,13 @@ export class Totals {
     else if (!report.enough) this.tooLittle++;
     this.simulatedMs += report.simulatedMs;
     this.migrations += report.migrations;
-    const { majors, ticks, discarded, checkpoints, recoveries, reasserted, lostTicks } = report.counts;
+    const { majors, ticks, fundings, exhaustions, discarded, checkpoints, recoveries, reasserted, lostTicks } =
+      report.counts;
     this.reasserted += reasserted;
     this.majors += majors;
     this.ticks += ticks;
+    this.fundings += fundings;
+    this.exhaustions += exhaustions;
     this.discarded += discarded;
     this.checkpoints += checkpoints;
     this.recoveries += recoveries;
@@ -81,6 +86,7 @@ export function summaryLines(totals: Totals, nowMs: number): readonly string[] {
     ...faults.map(([kind, count]) => `  ${kind.padEnd(width)}  ${count}`),
     "",
     `${totals.ticks} ticks, ${totals.discarded} thrown away, ${totals.lostTicks} lost with their host; ${totals.checkpoints} checkpoints`,
+    `${totals.fundings} fundings, ${totals.exhaustions} budgets that ended`,
     `${totals.migrations} migrations, ${totals.majors} majors given, ${totals.recoveries} recoveries, ${totals.reasserted} brought back after a loss of the store`,
     `slowest to tick again: ${(totals.settledMostMs / 1_000).toFixed(1)} s after the faults`,
     `${minutes.toFixed(1)} simulated minutes, ${(minutes / realMinutes).toFixed(0)} per real minute`,

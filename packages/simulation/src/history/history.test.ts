@@ -99,6 +99,7 @@ describe("the history", () => {
           pricePerSecond: 1n,
           remainder: 0n,
           receipts: [],
+          fundingIds: [],
           grant: undefined,
           genesis,
           origin: "created",

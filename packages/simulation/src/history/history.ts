@@ -8,7 +8,8 @@
 // I4  A planned move goes on from the source's last tick.
 // I5  What a host recovers from is not older than what it has held on the lineage for a while itself.
 // I10 Retries of one host at one target stay within the retry budget.
-// I6  Money is conserved from checkpoint to checkpoint, and the state has counted each tick once.
+// I6  Money is conserved from checkpoint to checkpoint: what came in was sent, and came in once (fundings.ts). The state has
+//     counted each tick once.
 
 import type { EndedTick, WriteUnit } from "@godwit/agent-host/parts";
 import {
@@ -20,9 +21,10 @@ import {
   standing,
   type Term,
 } from "@godwit/common/lease";
-import { type Checkpoint, verifyHeader } from "@godwit/lineage";
+import { type Checkpoint, isFunding, verifyHeader } from "@godwit/lineage";
 import { decodeRecord, type RecordChange } from "@godwit/registry/parts";
 import type { Timeline } from "../time/timeline.ts";
+import { Fundings, type SentFunding } from "./fundings.ts";
 
 export interface Violation {
   readonly rule: string;
@@ -42,7 +44,7 @@ interface AgentSeen {
   readonly name: string;
   /** Newest tick of the newest term that ticked. */
   last: TickSeen | undefined;
-  /** Newest number given in the newest term: a tick, or an exhaustion. */
+  /** Newest number given in the newest term: a tick, an exhaustion, or a funding. */
   highest: (Term & { readonly tick: bigint }) | undefined;
   readonly sessionOf: Map<string, string>;
   readonly baseOf: Map<string, bigint>;
@@ -59,6 +61,8 @@ interface AgentSeen {
 
 export interface HistoryCounts {
   ticks: number;
+  fundings: number;
+  exhaustions: number;
   discarded: number;
   checkpoints: number;
   majors: number;
@@ -86,6 +90,8 @@ export class History {
   readonly violations: Violation[] = [];
   readonly counts: HistoryCounts = {
     ticks: 0,
+    fundings: 0,
+    exhaustions: 0,
     discarded: 0,
     checkpoints: 0,
     majors: 0,
@@ -99,6 +105,7 @@ export class History {
   readonly #hostNamed: (hostId: string) => string;
   readonly #agents = new Map<string, AgentSeen>();
   readonly #closed = new Map<string, number>();
+  readonly #fundings = new Fundings();
 
   constructor(timeline: Timeline, known: HistoryKnows) {
     this.#timeline = timeline;
@@ -116,14 +123,19 @@ export class History {
   }
 
   ticked(host: string, session: SessionId | undefined, ended: EndedTick): void {
-    if (ended.outcome === "discarded") this.counts.discarded++;
-    if (ended.outcome !== "normal" && ended.outcome !== "more-work") return;
-    this.counts.ticks++;
+    const { outcome } = ended;
+    if (outcome === "discarded") this.counts.discarded++;
+    if (outcome === "discarded" || outcome === "recovering" || outcome === "stopped") return;
+    // Fundings and exhaustions are ticks for every rule (§2), but that nothing runs.
+    const ran = outcome === "normal" || outcome === "more-work";
+    if (ran) this.counts.ticks++;
+    else if (outcome === "funded") this.counts.fundings++;
+    else this.counts.exhaustions++;
     const { agentId, era, major, tick } = ended;
     const seen = this.#seen(agentId);
     const key = session === undefined ? "no session" : keyOf(session);
     const term = { era, major };
-    const named = `tick ${era}:${major}:${tick} on ${host}`;
+    const named = `${ran ? "tick" : outcome} ${era}:${major}:${tick} on ${host}`;
     const { last, highest } = seen;
 
     this.#term(agentId, term, { session: key, by: named });
@@ -139,7 +151,8 @@ export class History {
       highest !== undefined && compareTerms(highest, term) === 0 ? highest.tick : seen.baseOf.get(nameOf(term));
     if (before === undefined) this.#violated("I2", agentId, `${named}: nobody was granted that term`);
     else if (tick !== before + 1n) this.#violated("I4", agentId, `${named}: the one before was ${before}`);
-    seen.last = { ...term, tick, host, session: key, atMs: this.#timeline.nowMs };
+    const atMs = ran ? this.#timeline.nowMs : (last?.atMs ?? 0);
+    seen.last = { ...term, tick, host, session: key, atMs };
     this.#number(seen, { ...term, tick });
   }
 
@@ -177,11 +190,28 @@ export class History {
       return;
     }
     this.#money(agentId, named, { previous, checkpoint });
-    const counted = Buffer.from(state.buffer, state.byteOffset).readBigUInt64LE(TICKS_AT);
-    // An exhaustion takes a number and does not run the agent.
-    if (header.budget > 0n && counted !== tick) {
-      this.#violated("I6", agentId, `${named}: its state has counted ${counted} ticks`);
+    for (const problem of this.#fundings.committed(agentId, previous.digest, checkpoint)) {
+      this.#violated("I6", agentId, `${named}: ${problem}`);
     }
+    let ran = ticksIn(state) - ticksIn(previous.state);
+    for (const receipt of header.receipts) {
+      if (!isFunding(receipt)) ran -= receipt.lastTick - receipt.firstTick + 1n;
+    }
+    // Fundings take a number and do not run the agent; so does an exhaustion, and with it the budget is used up.
+    if (ran !== 0n && !(ran === -1n && isUsedUp(checkpoint))) {
+      this.#violated("I6", agentId, `${named}: its state has counted ${ticksIn(state)} ticks, ${ran} too many`);
+    }
+  }
+
+  /** Money is about to be sent: this much, under this id. */
+  sent(agentId: string, funding: SentFunding): void {
+    this.#fundings.sent(agentId, funding);
+  }
+
+  /** A host has answered that it was applied, as that tick: then it is on a disk. */
+  answered(host: string, agentId: string, funding: { readonly id: string; readonly tick: bigint | undefined }): void {
+    const problem = this.#fundings.answered(agentId, funding);
+    if (problem !== undefined) this.#violated("I6", agentId, `${host} has answered a funding that ${problem}`);
   }
 
   applied({ agentId, before: beforeBytes, after: afterBytes }: RecordChange, how: "decided" | "reasserted"): void {
@@ -275,11 +305,15 @@ export class History {
   ): void {
     const { header } = checkpoint;
     if (header.budget < 0n) this.#violated("I6", agentId, `${named}: its budget is ${header.budget}`);
-    if (header.budget === 0n) return; // exhaustion takes what is left, whatever it was
     let worth = previous.header.budget * FRACTIONS - previous.header.remainder;
-    for (const { elapsedNs, pricePerSecond } of header.receipts) worth -= elapsedNs * pricePerSecond;
+    for (const { elapsedNs, pricePerSecond, funded = 0n } of header.receipts) {
+      worth += funded * FRACTIONS - elapsedNs * pricePerSecond;
+    }
     const now = header.budget * FRACTIONS - header.remainder;
-    if (worth !== now) this.#violated("I6", agentId, `${named}: ${worth - now} fractions are missing`);
+    // Exhaustion takes what is left, whatever it was.
+    if (worth !== now && !isUsedUp(checkpoint)) {
+      this.#violated("I6", agentId, `${named}: ${worth - now} fractions are missing`);
+    }
     let next = previous.header.tick + 1n;
     for (const { firstTick, lastTick } of header.receipts) {
       if (firstTick !== next) this.#violated("I6", agentId, `${named}: tick ${next} is charged twice or not at all`);
@@ -358,6 +392,15 @@ export class History {
   #violated(rule: string, agentId: string, what: string): void {
     this.violations.push({ rule, atMs: this.#timeline.nowMs, agentId, what });
   }
+}
+
+function ticksIn(state: Uint8Array): bigint {
+  return Buffer.from(state.buffer, state.byteOffset).readBigUInt64LE(TICKS_AT);
+}
+
+/** The budget was 0 on the way from the checkpoint before. */
+function isUsedUp({ header }: Checkpoint): boolean {
+  return header.receipts.some(({ budgetAfter }) => budgetAfter === 0n);
 }
 
 function keyOf({ hostId, bootId }: SessionId): string {

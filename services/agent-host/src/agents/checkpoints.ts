@@ -1,9 +1,10 @@
 // How a running agent's state becomes a checkpoint of its lineage (architecture.md, "A checkpoint").
 //
 // EI-3  Each names the one before it, so that they form one chain.
+// §11   It names the newest fundings, so that none is applied twice.
 // §2    A host makes at most one checkpoint for a major and tick: what exists for a tick is used again.
 
-import { type Checkpoint, type Receipt, type Signer, writeCheckpoint } from "@godwit/lineage";
+import { type Checkpoint, fundingIdsAfter, type Receipt, type Signer, writeCheckpoint } from "@godwit/lineage";
 import type { Ground } from "./tenancy.ts";
 
 export interface CheckpointContent {
@@ -37,6 +38,7 @@ export function nextCheckpoint(
       origin,
       rolledBackFromTick,
       previous: previous.digest,
+      fundingIds: fundingIdsAfter(previous.header.fundingIds, content.receipts),
       genesis: undefined,
       writtenAtNs: BigInt(writtenAt.getTime()) * 1_000_000n,
     },

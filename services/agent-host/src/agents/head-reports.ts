@@ -9,8 +9,8 @@ import type { Answer, Authority, SessionView } from "../registry/ports.ts";
 import { isOfTheStore } from "./store-trouble.ts";
 
 export interface HeadReportsParts {
-  readonly authority: Authority;
-  readonly session: SessionView;
+  readonly authority: Pick<Authority, "reportHeads">;
+  readonly session: Pick<SessionView, "current">;
   readonly clock: Clock;
   readonly entropy: Entropy;
   readonly logger: Logger;
@@ -26,6 +26,7 @@ export class HeadReports {
   readonly #waiting = new Map<string, Checkpoint>();
   #running = new AbortController();
   #loop: Promise<void> = Promise.resolve();
+  #flushing: Promise<boolean> = Promise.resolve(true);
 
   constructor(parts: HeadReportsParts) {
     this.#parts = parts;
@@ -33,6 +34,12 @@ export class HeadReports {
 
   committed(agentId: string, checkpoint: Checkpoint): void {
     this.#waiting.set(agentId, checkpoint);
+  }
+
+  /** Sends what is known of this agent at once. Resolves when it was sent, whatever became of it. */
+  async reported(agentId: string): Promise<void> {
+    if (this.#waiting.has(agentId)) this.#flushing = this.#flush();
+    await this.#flushing;
   }
 
   async start(): Promise<void> {
@@ -48,7 +55,8 @@ export class HeadReports {
 
   async #run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      const done = await this.#flush();
+      this.#flushing = this.#flush();
+      const done = await this.#flushing;
       await this.#parts.clock.sleep(done ? collectMs : retryMs, signal).catch(() => {});
     }
   }

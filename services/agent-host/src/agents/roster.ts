@@ -236,6 +236,7 @@ export class Roster {
         genesis,
         origin: "created",
         rolledBackFromTick: undefined,
+        fundingIds: [],
         writtenAtNs: BigInt(clock.now().getTime()) * 1_000_000n,
       },
       state,
@@ -266,19 +267,33 @@ export class Roster {
       running.nudge();
       return await this.#settled(agentId, signal);
     }
-    const agent = this.#stored(agentId);
-    if (agent.journal.phase === "terminated") throw new Fault({ code: "TERMINATED", agentId });
-    const identity = await this.#identity(agent);
-    const missing = missingCapabilities(identity.manifest, this.#rules.capabilities);
-    if (missing.length > 0) throw new Fault({ code: "CAPABILITY_MISSING", missing });
-    const supervisor = this.#make(agent, identity);
+    const supervisor = await this.revived(agentId);
     supervisor.tenancy.asked = true;
-    this.#begin(supervisor);
+    this.begin(supervisor);
     await this.#settled(agentId, signal);
     if (supervisor.tenancy.tenure.kind !== "RETIRED") return;
     const record = supervisor.tenancy.lastRecord;
     const owner = record?.owner === undefined ? "nobody" : record.owner.hostId;
     throw new Fault({ code: "OWNER_ALIVE", agentId, owner });
+  }
+
+  /** For an agent that is held here and is to be asked for. Throws Fault for one that is gone, or that cannot run here. */
+  async revived(agentId: string): Promise<Supervisor> {
+    const agent = this.#stored(agentId);
+    if (agent.journal.phase === "terminated") throw new Fault({ code: "TERMINATED", agentId });
+    const identity = await this.#identity(agent);
+    const missing = missingCapabilities(identity.manifest, this.#rules.capabilities);
+    if (missing.length > 0) throw new Fault({ code: "CAPABILITY_MISSING", missing });
+    return this.#make(agent, identity);
+  }
+
+  /** Throws Fault AGENT_EXISTS when it has begun already. */
+  begin(supervisor: Supervisor, ready?: Parameters<Supervisor["start"]>[0]): void {
+    const { agentId } = supervisor.identity;
+    if (this.#running.has(agentId)) throw new Fault({ code: "AGENT_EXISTS", agentId });
+    this.#running.set(agentId, supervisor);
+    this.#parts.onHeldChanged(agentId);
+    supervisor.start(ready);
   }
 
   /** Puts an agent that came in, and that the registry has granted, under a supervisor that ticks at once. */
@@ -290,7 +305,7 @@ export class Roster {
       readonly receipts: readonly Uint8Array[];
     },
   ): void {
-    this.#begin(this.#superviseWith(incoming.tenancy, incoming.identity), ready);
+    this.begin(this.#superviseWith(incoming.tenancy, incoming.identity), ready);
   }
 
   /** Puts an agent under a supervisor that first asks the registry, as after a restart. */
@@ -307,7 +322,7 @@ export class Roster {
     this.#identity(agent)
       .then((identity) => {
         this.checkRunnable(identity);
-        if (!this.#running.has(agentId) && !this.#stopping.signal.aborted) this.#begin(this.#make(agent, identity));
+        if (!this.#running.has(agentId) && !this.#stopping.signal.aborted) this.begin(this.#make(agent, identity));
       })
       .catch((cause: unknown) => this.#parts.logger.info({ agentId, ...causeFields(cause) }, "not recovered here"));
   }
@@ -377,7 +392,7 @@ export class Roster {
 
   async #supervise(agent: StoredAgent): Promise<void> {
     try {
-      this.#begin(this.#make(agent, await this.#identity(agent)));
+      this.begin(this.#make(agent, await this.#identity(agent)));
     } catch (err) {
       // A damaged manifest or module costs this agent, not the host: its checkpoints stay as they are.
       this.#parts.logger.error({ err, agentId: agent.agentId }, "agent cannot be run here");
@@ -416,14 +431,6 @@ export class Roster {
       this.#rules.supervisor,
       identity,
     );
-  }
-
-  #begin(supervisor: Supervisor, ready?: Parameters<Supervisor["start"]>[0]): void {
-    const { agentId } = supervisor.identity;
-    if (this.#running.has(agentId)) throw new Fault({ code: "AGENT_EXISTS", agentId });
-    this.#running.set(agentId, supervisor);
-    this.#parts.onHeldChanged(agentId);
-    supervisor.start(ready);
   }
 
   async #identity(agent: StoredAgent): Promise<AgentIdentity> {

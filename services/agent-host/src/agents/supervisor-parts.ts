@@ -22,14 +22,14 @@ export interface AgentIdentity {
 }
 
 export type TickOutcome =
-  | { readonly kind: "normal" | "more-work" | "discarded" | "recovering" }
+  | { readonly kind: "normal" | "more-work" | "funded" | "exhausted" | "discarded" | "recovering" }
   | { readonly kind: "stopped"; readonly reason: string };
 
 /** A turn of an agent that ended, as metrics and checkers hear of it. */
 export interface EndedTick {
   readonly agentId: string;
   readonly outcome: TickOutcome["kind"];
-  /** Where the agent stands now: under `normal` and `more-work` the tick that was committed. */
+  /** Where the agent stands now: under `discarded` and `recovering` as before, else the number that was taken. */
   readonly era: bigint;
   readonly major: bigint;
   readonly tick: bigint;

@@ -10,7 +10,8 @@
 
 import { Fault, isFault } from "@godwit/common/fault";
 import type { Doubt, RetiredReason, Tenure } from "@godwit/common/lease";
-import { type Checkpoint, digestOf, encodeReceipt, refOf } from "@godwit/lineage";
+import { formatMoney } from "@godwit/common/money";
+import { type Checkpoint, digestOf, encodeReceipt, MAX_WALLET_RECEIPTS, refOf } from "@godwit/lineage";
 import type { ReplayRecord } from "@godwit/migration";
 import type { AgentInstance } from "@godwit/sandbox";
 import type { Answer, Carried, HeldSession } from "../registry/ports.ts";
@@ -18,6 +19,7 @@ import { Alarm, asleep } from "./alarm.ts";
 import { causeFields } from "./cause-fields.ts";
 import { nextCheckpoint } from "./checkpoints.ts";
 import { Exclusive } from "./exclusive.ts";
+import { AwaitedFundings, type Funded, type Funding, isFundingPending, takeIn } from "./funding.ts";
 import { instantiate } from "./instantiate.ts";
 import { Lookouts } from "./lookouts.ts";
 import { charge, exhaust, type Purse } from "./purse.ts";
@@ -34,7 +36,6 @@ import type { Tenancy } from "./tenancy.ts";
 
 /** Receipts that one checkpoint can carry; a price that changes more often makes a checkpoint (lineage, MAX_RECEIPTS). */
 const maxReceiptsBetween = 12;
-const maxWalletReceipts = 256;
 
 export class Supervisor {
   readonly identity: AgentIdentity;
@@ -66,6 +67,7 @@ export class Supervisor {
   /** A release that was asked for and is not done: it is sent again once the agent is ours again. */
   #wish: RetiredReason | "terminated" | undefined;
   readonly #settled = new Lookouts(() => this.#decided());
+  readonly #awaited = new AwaitedFundings();
 
   constructor(parts: SupervisorParts, rules: SupervisorRules, identity: AgentIdentity) {
     this.#parts = parts;
@@ -141,6 +143,7 @@ export class Supervisor {
   async end(): Promise<void> {
     this.#running.abort(new Fault({ code: "SHUTTING_DOWN" }));
     await this.#loop;
+    this.#awaited.refuse(new Fault({ code: "SHUTTING_DOWN" }));
     await this.#turns.run(async () => this.#dropInstance());
   }
 
@@ -263,6 +266,15 @@ export class Supervisor {
     this.nudge();
   }
 
+  /**
+   * §11: money that came in, under a number of its own; on the disk when this resolves. Waits for an agent that is being
+   * recovered for it; throws Fault for any other that may not tick here.
+   */
+  async fund(funding: Funding): Promise<Funded> {
+    if (this.tenancy.asked === "if-unfunded" || this.#awaited.size > 0) return await this.#awaited.add(funding);
+    return await this.#turns.run(() => this.#fund(funding));
+  }
+
   async #run(signal: AbortSignal): Promise<void> {
     let delayMs = 0;
     while (!signal.aborted) {
@@ -279,6 +291,7 @@ export class Supervisor {
       this.#settled.look();
       if (this.tenancy.tenure.kind === "RETIRED") {
         this.#dropInstance();
+        this.#awaited.refuse(new Fault({ code: "AGENT_NOT_HERE", agentId: this.identity.agentId }));
         this.#parts.onEnded(this.identity.agentId);
         return;
       }
@@ -307,6 +320,10 @@ export class Supervisor {
     if (this.tenancy.mayTick().kind !== "may") {
       this.#recovering(this.#parts.keeper.quarantine ?? "the lease is not live: waiting for the registry");
       return this.#rules.firstRetryMs;
+    }
+    if (this.#awaited.size > 0) {
+      await this.#awaited.settle((funding) => this.#fund(funding));
+      return 0;
     }
     if (this.#wish !== undefined) {
       await this.#giveUp(this.#wish);
@@ -344,6 +361,7 @@ export class Supervisor {
       await instance.restore(before);
       this.#tick = tick;
       this.#purse = exhaust(this.#purse, charged);
+      this.#ended({ kind: "exhausted" }, result.elapsedNs);
       await this.#giveUp("unfunded");
       return 0;
     }
@@ -358,6 +376,28 @@ export class Supervisor {
     this.#ended({ kind: result.moreWork ? "more-work" : "normal" }, result.elapsedNs);
     if (this.#isCheckpointDue()) await this.#checkpoint();
     return result.moreWork ? this.#rules.moreWorkEveryMs : this.#rules.tickEveryMs;
+  }
+
+  /** One question is enough (GA-2): nothing runs between it and the write. */
+  async #fund(funding: Funding): Promise<Funded> {
+    this.#mustBeOurs();
+    const latest = this.#latest;
+    if (latest === undefined) throw new TypeError("nothing to go on from");
+    if (this.#wish !== undefined && this.#wish !== "unfunded") {
+      throw new Fault({ code: "AGENT_NOT_RUNNING", agentId: this.identity.agentId, reason: this.#wish });
+    }
+    const at = { hostId: this.#parts.hostId, tick: this.#tick + 1n, pricePerSecond: this.#parts.price() };
+    const accounts = { latest, purse: this.#purse, wallet: this.#walletReceipts };
+    const { purse, ...funded } = takeIn(funding, accounts, at);
+    if (!funded.repeated) {
+      this.#purse = purse;
+      this.#tick = at.tick;
+      this.#wish = undefined; // what had ended was the money
+      this.#ended({ kind: "funded" }, undefined);
+      this.#log("host", `funded with ${formatMoney(funding.amount)}: the budget is ${formatMoney(this.budget)}`);
+    }
+    if (isFundingPending(this.#purse)) await this.#checkpoint();
+    return funded;
   }
 
   async #failed(why: string, logs: readonly string[]): Promise<number> {
@@ -474,7 +514,7 @@ export class Supervisor {
       { previous, ground, signer },
     );
     const receipts = checkpoint.header.receipts.map(encodeReceipt);
-    const walletReceipts = [...this.#walletReceipts, ...receipts].slice(-maxWalletReceipts);
+    const walletReceipts = [...this.#walletReceipts, ...receipts].slice(-MAX_WALLET_RECEIPTS);
     await storage.commit({ agentId, checkpoint, receipts: walletReceipts, pruneLater: !tellOthers });
     this.#latest = checkpoint;
     window.committed(checkpoint, log);

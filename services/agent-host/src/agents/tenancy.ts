@@ -106,8 +106,8 @@ export class Tenancy {
   /** The record of the present grant, as it was answered last: what is known of the lineage after a loss of the store. */
   #known: AuthorityRecord | undefined;
   #genesis: Uint8Array | undefined;
-  /** Offered by the registry, or asked for by an operator. */
-  asked = false;
+  /** Offered by the registry, or asked for by an operator. `if-unfunded`: by money, which asks for no more than that (§11). */
+  asked: boolean | "if-unfunded" = false;
 
   constructor(parts: TenancyParts, rules: TenancyRules, journal: JournalEntry) {
     this.#parts = parts;
@@ -164,7 +164,7 @@ export class Tenancy {
       journal: this.#journal,
       relinquished: storage.agent(agentId)?.newestRelinquished,
       taken: this.#ground,
-      asked: this.asked,
+      asked: this.asked === true || (this.asked === "if-unfunded" && isUnfunded(reading)),
       mayCloseEarlier: (bootId) => this.#rules.trustDataLock && storage.isOwnSession(bootId),
     });
     return await this.#act(session, verdict);
@@ -702,6 +702,10 @@ export class Tenancy {
       this.#parts.logger.info({ agentId: this.#parts.agentId, from: before.kind, to: this.#tenure.kind }, "tenure");
     }
   }
+}
+
+function isUnfunded(reading: Reading): boolean {
+  return reading.kind === "record" && reading.record.state === "RETIRED" && reading.record.reason === "unfunded";
 }
 
 /** What the record says of an operator's choice. While a store loss is not settled an orphan may win yet (GA-9). */

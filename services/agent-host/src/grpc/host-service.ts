@@ -5,7 +5,7 @@ import { Fault } from "@godwit/common/fault";
 import { remainingMs } from "@godwit/common/lease";
 import { MAX_MICROCENTS } from "@godwit/common/money";
 import { type ServedService, type ServiceHandlers, serve } from "@godwit/grpc";
-import { toProtoSigned } from "@godwit/lineage";
+import { fundingIdFromBytes, toProtoSigned } from "@godwit/lineage";
 import type { MigrateAgentResponseSchema } from "@godwit/proto/godwit/host/v1/host";
 import {
   type AgentStatus,
@@ -13,6 +13,7 @@ import {
   type MigrateAgentRequest,
   type MigrateAgentResponse,
 } from "@godwit/proto/godwit/host/v1/host";
+import type { Funder } from "../agents/funder.ts";
 import type { Roster } from "../agents/roster.ts";
 import type { Supervisor } from "../agents/supervisor.ts";
 import type { SessionKeeper } from "../registry/session-keeper.ts";
@@ -28,6 +29,7 @@ export interface ConnectedPeer {
 
 export interface HostServiceParts {
   readonly roster: Roster;
+  readonly funder: Funder;
   readonly keeper: SessionKeeper;
   readonly storage: DataDirectory;
   readonly migrate: (
@@ -120,6 +122,16 @@ export function hostService(parts: HostServiceParts, rules: HostServiceRules): S
       const agentId = roster.find(prefix);
       await roster.recover(agentId, signal);
       return { agent: await status(agentId) };
+    },
+
+    async fundAgent({ agentId: prefix, fundingId, amount }, { signal }) {
+      const agentId = roster.find(prefix);
+      const { tick = 0n, repeated } = await parts.funder.fund(
+        agentId,
+        { id: fundingIdFromBytes(fundingId), amount },
+        signal,
+      );
+      return { agent: await status(agentId), tick, repeated };
     },
 
     getPrice: () => ({ hostId: rules.hostId, pricePerSecond: parts.price.get() }),

@@ -4,20 +4,23 @@
 // EI-3, I3  The checkpoint is signed by the host that its grant names, and descends from tick 0 base by base.
 // §2        The token is signed by that same host, who is the peer on the stream, and names this host, this handoff, this
 //           checkpoint and no other.
+// I6        The receipts that come along are those of this lineage: no gap, and the same as in the headers that are here.
 
 import { Fault } from "@godwit/common/fault";
 import { type SignedBytes, sameCheckpoint, sameTerm } from "@godwit/common/lease";
 import {
   type Checkpoint,
+  checkWallet,
   digestOf,
   joinCheckpoint,
   linkProblem,
+  moneyProblem,
   type RelinquishToken,
   readHeader,
-  readReceipt,
   readToken,
   type VerifiedHeader,
   verifyHeader,
+  type WalletOwner,
 } from "@godwit/lineage";
 import type { CheckpointFrame, HandoffEndFrame, HandoffFrame, OfferFrame } from "@godwit/migration";
 
@@ -71,7 +74,7 @@ export async function verifyOfferedSpine(
       checkAgent(next, offer);
     } else {
       if (above.header.base === undefined) throw broken("the spine goes on after tick 0");
-      const problem = linkProblem(above.header, above.header.base, next);
+      const problem = linkProblem(above.header, above.header.base, next) ?? moneyProblem(above.header, next);
       if (problem !== undefined) throw broken(problem);
     }
     spine.push(next);
@@ -100,8 +103,9 @@ export function verifyCheckpoint(
   }
   if (!sameTerm(verified.header, offer)) throw invalid("it is of another major than the offer");
   const checkpoint = joinCheckpoint(signed, state);
-  for (const receipt of receipts) readReceipt(receipt);
-  return { checkpoint, receipts, spine: spineBelow(verified, spine).map(({ signed }) => signed) };
+  const below = spineBelow(verified, spine);
+  checkWallet(receipts, owners([verified, ...below]));
+  return { checkpoint, receipts, spine: below.map(({ signed }) => signed) };
 }
 
 /** After HANDOFF: the token, and that it hands over this very checkpoint. */
@@ -157,7 +161,13 @@ function spineBelow({ header, ref }: VerifiedHeader, spine: readonly VerifiedHea
   if (newest === undefined || !sameCheckpoint(newest.ref, header.base)) {
     throw new Fault({ code: "LINEAGE_INVALID", reason: "the checkpoint does not stand on the spine that was sent" });
   }
+  const problem = moneyProblem(header, newest);
+  if (problem !== undefined) throw new Fault({ code: "LINEAGE_INVALID", reason: problem });
   return spine;
+}
+
+function owners(headers: readonly VerifiedHeader[]): readonly WalletOwner[] {
+  return headers.map(({ header, signerHostId: hostId }) => ({ header, hostId }));
 }
 
 /** Only tick 0 stands on nothing. */

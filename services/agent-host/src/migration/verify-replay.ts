@@ -9,7 +9,7 @@
 import { Fault, isFault } from "@godwit/common/fault";
 import { sameCheckpoint } from "@godwit/common/lease";
 import { ClassifiedFault } from "@godwit/common/retry";
-import { digestOf, type Header, type VerifiedHeader, verifyHeader } from "@godwit/lineage";
+import { digestOf, type Header, isFunding, type VerifiedHeader, verifyHeader } from "@godwit/lineage";
 import type { ReplayRecord } from "@godwit/migration";
 import { decodeEventLog, type RecordedTick, type ReplayedTicks, type ReplayResult } from "@godwit/sandbox";
 import type { HandoffTerms } from "./verify-handoff.ts";
@@ -85,10 +85,10 @@ function stepsOf(
 
 function ticksProblem(ticks: readonly RecordedTick[], before: Header, to: Header): string | undefined {
   if (ticks.some(({ tick }) => tick <= before.tick || tick > to.tick)) return "it has ticks of another time";
-  // What changes an agent without running it takes a number, too: it took no time and is in no log. Exhaustion leaves nothing.
-  const idle = to.receipts.filter(({ elapsedNs, cost }) => elapsedNs === 0n && cost === 0n).length;
+  // What changes an agent without running it takes a number, too, and is in no log: fundings, and an exhaustion, which leaves nothing.
+  const idle = to.receipts.filter((receipt) => isFunding(receipt) || receipt.budgetAfter === 0n).length;
   const left = to.tick - before.tick - BigInt(ticks.length);
-  return left > BigInt(idle + (to.budget === 0n ? 1 : 0)) ? "it leaves ticks out" : undefined;
+  return left > BigInt(idle) ? "it leaves ticks out" : undefined;
 }
 
 async function replay(from: Replayed, steps: readonly ReplayStep[], agentId: string, run: Run): Promise<Replayed> {

@@ -2,19 +2,21 @@
 // fault out.
 //
 // EI-3, I3  The checkpoint is signed by the host that its grant names, and descends from tick 0 base by base.
+// I6        The receipts that come along are those of this lineage: no gap, and the same as in the headers that are here.
 // EI-4      A replica gives no right to anything, so who sends it need not be who signed it: a host may pass on what it holds.
 
 import { Fault } from "@godwit/common/fault";
-import { type CheckpointRef, compareCheckpoints, type SignedBytes, sameCheckpoint } from "@godwit/common/lease";
+import { type CheckpointRef, compareCheckpoints, type SignedBytes } from "@godwit/common/lease";
 import { ClassifiedFault } from "@godwit/common/retry";
 import {
+  checkWallet,
   digestOf,
   type Header,
   joinCheckpoint,
+  linkProblem,
+  moneyProblem,
   readGenesis,
   readHeader,
-  readReceipt,
-  refOf,
   type VerifiedHeader,
   verifyHeader,
   verifySpine,
@@ -37,7 +39,6 @@ export function verifyOffer(offer: ReplicaOfferFrame, facts: ReplicaStoreFacts):
   if (manifestDigest !== digestOf(offer.manifest)) throw invalid("it names another manifest than the offer");
   if (stateBytes > BigInt(facts.maxStateBytes)) throw tooLarge("the state", facts.maxStateBytes);
   if (offer.moduleBytes > facts.maxModuleBytes) throw tooLarge("the module", facts.maxModuleBytes);
-  for (const receipt of offer.receipts) readReceipt(receipt);
   return verified;
 }
 
@@ -77,9 +78,10 @@ export function verifyReplica(received: Received, registryKey: Uint8Array): Repl
   const { offer, verified, module, state } = received;
   const checkpoint = joinCheckpoint(offer.checkpoint, state);
   const whole = wholeSpine(received);
-  if (received.spine.length > 0 || !standsOn(verified.header, whole)) {
+  if (received.spine.length > 0 || !standsOn(verified.header, whole, registryKey)) {
     verifySpine(whole, verified.header, registryKey);
   }
+  checkWallet(offer.receipts, ownersOf(verified, whole, registryKey));
   return {
     name: nameIn(whole.at(-1) ?? offer.checkpoint),
     checkpoint,
@@ -100,15 +102,20 @@ function wholeSpine({ spine, spineHeld, verified }: Received): readonly SignedBy
 }
 
 /** A spine that was verified before carries whatever names its newest header as its base, of the same agent and module. */
-function standsOn(header: Header, [newest]: readonly SignedBytes[]): boolean {
+function standsOn(header: Header, [newest]: readonly SignedBytes[], registryKey: Uint8Array): boolean {
   if (header.base === undefined || newest === undefined) return false;
-  const below = readHeader(newest.payload);
-  return (
-    sameCheckpoint(header.base, refOf({ header: below, digest: digestOf(newest.payload) })) &&
-    header.agentId === below.agentId &&
-    header.moduleDigest === below.moduleDigest &&
-    header.manifestDigest === below.manifestDigest
-  );
+  const below = verifyHeader(newest, registryKey);
+  const problem = linkProblem(header, header.base, below) ?? moneyProblem(header, below);
+  return problem === undefined;
+}
+
+/** Who owned the agent up to each of these checkpoints. The spine was verified, so this costs little. */
+function* ownersOf(offered: VerifiedHeader, spine: readonly SignedBytes[], registryKey: Uint8Array) {
+  yield { header: offered.header, hostId: offered.signerHostId };
+  for (const signed of spine) {
+    const { header, signerHostId: hostId } = verifyHeader(signed, registryKey);
+    yield { header, hostId };
+  }
 }
 
 function nameIn(tickZero: SignedBytes): string {
