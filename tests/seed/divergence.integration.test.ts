@@ -1,8 +1,7 @@
 // T-49: what comes out differently when it is run again leads somewhere.
 
+import { at, counterAgent, noMoreWork, op } from "@godwit/sandbox/testing";
 import { expect, test } from "vitest";
-import { at, counterAgent, noMoreWork } from "../../packages/sandbox/test/counter-agent.ts";
-import { op } from "../../packages/sandbox/test/wasm-builder.ts";
 import { clusterWith, logOf, settlesOnOneOwner, ticksOn } from "../cluster/stage.ts";
 import { calmLease, runModule } from "./scene.ts";
 

@@ -79,6 +79,6 @@ export function isWasi(name: string): name is WasiName {
 }
 
 export function wasiType(name: WasiName): FunctionType {
-  const params = [...parameters[name]].map((letter): ValueType => (letter === "l" ? "i64" : "i32"));
+  const params = Array.from(parameters[name], (letter): ValueType => (letter === "l" ? "i64" : "i32"));
   return { params, results: name === "proc_exit" ? [] : ["i32"] };
 }

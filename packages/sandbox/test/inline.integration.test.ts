@@ -1,7 +1,7 @@
 import { type Clock, systemClock } from "@godwit/common/clock";
 import { describe, expect, test } from "vitest";
 import { compileWasmNow, defaultSandboxRules, InlineThreads, Sandbox } from "../src/index.ts";
-import { counterAgent } from "./counter-agent.ts";
+import { counterAgent } from "../src/testing/counter-agent.ts";
 
 describe("a sandbox without threads", () => {
   test("runs an agent on the given machine's time, and the same agent gives the same states again", async () => {

@@ -22,7 +22,7 @@ const never = new AbortController().signal;
 // Brings the compilers if it may; says which agents were left out.
 await promisify(execFile)(process.execPath, ["tools/build-agents.mjs"], { cwd: repository });
 const built = (name: string) => `${repository}agents/${name}/build/${name}`;
-const agents = ["survivor", "survivor-c", "survivor-rust"].filter(
+const agents = ["survivor", "survivor-c", "survivor-rust", "survivor-go"].filter(
   (name) => name !== "survivor-go" || existsSync(`${built(name)}.wasm`),
 );
 
@@ -81,6 +81,19 @@ describe.each(agents)("%s", (name) => {
     const rest = (bytes: Uint8Array) => [...bytes.subarray(0, 24), ...bytes.subarray(32)];
     expect(rest(again.state)).toEqual(rest(next.state));
     await Promise.all([agent.stop(), other.stop()]);
+  });
+
+  test("does the same again when its ticks are run again", async () => {
+    const agent = await load(real, name);
+    const ticks: { readonly tick: bigint; readonly events: Uint8Array }[] = [];
+    let { initialState: state } = agent;
+    for (let number = 1n; number <= 12n; number++) {
+      const result = await tick(agent, 1_000n);
+      ticks.push({ tick: number, events: result.events });
+      state = result.state;
+    }
+    expect(await agent.replay({ state: agent.initialState, ticks }, never)).toMatchObject({ kind: "replayed", state });
+    await agent.stop();
   });
 
   test.each([

@@ -10,8 +10,16 @@ import { decodeEventLog, encodeEventLog, type RecordedTick } from "../src/events
 import { InlineThreads } from "../src/pool/inline-threads.ts";
 import { defaultSandboxRules, type SandboxRules } from "../src/rules.ts";
 import { Sandbox } from "../src/sandbox.ts";
-import { at, type CounterOptions, counterAgent, countOf, countUp, noMoreWork, tickThat } from "./counter-agent.ts";
-import { op } from "./wasm-builder.ts";
+import {
+  at,
+  type CounterOptions,
+  counterAgent,
+  countOf,
+  countUp,
+  noMoreWork,
+  tickThat,
+} from "../src/testing/counter-agent.ts";
+import { op } from "../src/testing/wasm-builder.ts";
 
 const all: ReadonlySet<Capability> = new Set(["clock", "rand", "log", "wallet", "pricing"]);
 const never = new AbortController().signal;

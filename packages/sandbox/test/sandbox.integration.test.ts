@@ -15,8 +15,8 @@ import {
   noMoreWork,
   stateOf,
   tickThat,
-} from "./counter-agent.ts";
-import { op } from "./wasm-builder.ts";
+} from "../src/testing/counter-agent.ts";
+import { op } from "../src/testing/wasm-builder.ts";
 
 const none: ReadonlySet<Capability> = new Set();
 const input: TickInput = { balanceMicrocents: 7n, pricePerSecond: 1_000n, receipts: [] };

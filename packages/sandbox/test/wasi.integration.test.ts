@@ -8,8 +8,8 @@ import { compileWasmNow } from "../src/engine.ts";
 import { defaultSandboxRules } from "../src/rules.ts";
 import { Sandbox } from "../src/sandbox.ts";
 import { errno, type WasiName, wasiNames, wasiType } from "../src/wasi-abi.ts";
-import { at, counterAgent, countOf, countUp } from "./counter-agent.ts";
-import { op } from "./wasm-builder.ts";
+import { at, counterAgent, countOf, countUp } from "../src/testing/counter-agent.ts";
+import { op } from "../src/testing/wasm-builder.ts";
 
 const never = new AbortController().signal;
 const input = { balanceMicrocents: 5n, pricePerSecond: 1n, receipts: [] };

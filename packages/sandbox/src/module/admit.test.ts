@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type CounterOptions, counterAgent } from "../../test/counter-agent.ts";
-import { op, u32 } from "../../test/wasm-builder.ts";
+import { type CounterOptions, counterAgent } from "../testing/counter-agent.ts";
+import { op, u32 } from "../testing/wasm-builder.ts";
 import { hostcalls } from "../abi.ts";
 import { compileWasm, instantiateWasm, type WasmFunction, type WasmMemory } from "../engine.ts";
 import { admit, checkDeclared, maxTables, memoryPages } from "./admit.ts";

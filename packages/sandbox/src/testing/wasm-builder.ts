@@ -1,6 +1,6 @@
 // Assembles small modules for tests, byte by byte: no compiler stands between a test and what it wants to show.
 
-import type { FunctionType, ValueType } from "../src/abi.ts";
+import type { FunctionType, ValueType } from "../abi.ts";
 
 export interface BuiltFunction extends FunctionType {
   readonly export?: string;

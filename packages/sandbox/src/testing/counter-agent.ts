@@ -1,6 +1,6 @@
 // An agent of a few instructions: it counts its ticks in the 8 bytes of its state. Tests change single functions of it.
 
-import { type HostcallName, hostcalls } from "../src/abi.ts";
+import { type HostcallName, hostcalls } from "../abi.ts";
 import { type BuiltFunction, type BuiltModule, buildModule, op } from "./wasm-builder.ts";
 
 /** Where the count stands, and where a state is put to be resumed. */
