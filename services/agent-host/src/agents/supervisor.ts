@@ -193,7 +193,7 @@ export class Supervisor {
         this.#mustBeOurs();
       }
       // Its head travels with begin_handoff and its copy with the handoff: telling others now would only be in the way.
-      const checkpoint = await this.#checkpoint({ tellOthers: false });
+      const checkpoint = await this.#checkpoint({ tellOthers: false, canWait: false });
       this.tenancy.freeze(handoffId);
       this.#reason = "handing over";
       return checkpoint;
@@ -328,7 +328,7 @@ export class Supervisor {
     this.#reason = "";
     for (const line of result.logs) this.#log("agent", line);
     this.#ended({ kind: result.moreWork ? "more-work" : "normal" }, result.elapsedNs);
-    if (this.#isCheckpointDue()) await this.#checkpoint();
+    if (this.#isCheckpointDue()) await this.#checkpoint({ tellOthers: true, canWait: true });
     return result.moreWork ? this.#rules.moreWorkEveryMs : this.#rules.tickEveryMs;
   }
 
@@ -417,7 +417,7 @@ export class Supervisor {
   }
 
   /** The checkpoint of the present tick: the one that there is, or a new one, durable when this resolves. */
-  async #checkpoint({ tellOthers } = { tellOthers: true }): Promise<Checkpoint> {
+  async #checkpoint({ tellOthers, canWait } = { tellOthers: true, canWait: false }): Promise<Checkpoint> {
     const previous = this.#latest;
     const { ground } = this.tenancy;
     if (previous === undefined || ground === undefined) throw new TypeError("nothing to go on from");
@@ -441,7 +441,7 @@ export class Supervisor {
     );
     const receipts = checkpoint.header.receipts.map(encodeReceipt);
     const walletReceipts = [...this.#walletReceipts, ...receipts].slice(-maxWalletReceipts);
-    await storage.commit({ agentId, checkpoint, receipts: walletReceipts, pruneLater: !tellOthers });
+    await storage.commit({ agentId, checkpoint, receipts: walletReceipts, pruneLater: !tellOthers, canWait });
     this.#latest = checkpoint;
     this.#walletReceipts = walletReceipts;
     this.#purse = { ...this.#purse, receipts: [] };

@@ -37,9 +37,6 @@ export interface DataDirectoryParts {
   readonly onCommitted?: (unit: WriteUnit) => void;
 }
 
-/** Longer than the pause between two writes of one handoff. */
-const QUIET_MS = 30;
-
 export class DataDirectory {
   readonly #path: string;
   readonly #clock: Clock;
@@ -81,8 +78,8 @@ export class DataDirectory {
     this.#path = path;
     this.#clock = clock;
     this.#held = held;
-    const rest = (signal: AbortSignal) => clock.sleep(QUIET_MS, signal);
-    this.#writes = new GroupCommit({ ...held, rest, ...(defer === undefined ? {} : { defer }) });
+    const pause = (ms: number, signal: AbortSignal) => clock.sleep(ms, signal);
+    this.#writes = new GroupCommit({ ...held, pause, ...(defer === undefined ? {} : { defer }) });
     this.#onCommitted = onCommitted;
     this.#ledger = new Ledger(db, held.path, rules);
     this.#blobs = new BlobRows(db, held.path);
@@ -210,6 +207,7 @@ export class DataDirectory {
     const prepared = prepareUnit(unit);
     await this.#write({
       bytes: prepared.bytes,
+      canWait: unit.canWait === true,
       run: () => this.#ledger.apply(prepared),
       committed: (effect) => {
         this.#remember(unit.agentId, effect);
