@@ -1,6 +1,6 @@
-// One shared word per worker: which kind of call into an agent runs there, and since when.
+// Two shared words per worker: which kind of call into an agent runs there and since when, and how many requests it has begun.
 //
-// The worker writes it around every call, so the host can tell how long an agent has really been running, however late its own timers
+// The worker writes the first around every call, so the host can tell how long an agent has really been running, however late its own timers
 // and messages are. The monotonic clock of the operating system is the same in all threads.
 
 export type CallKind = "tick" | "call";
@@ -23,12 +23,24 @@ const codes = { tick: 1n, call: 2n } as const;
 export class Pulse {
   readonly buffer: SharedArrayBuffer;
   readonly #word: BigInt64Array;
+  readonly #count: Int32Array;
   readonly #nowNs: () => bigint;
 
-  constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(8), nowNs: () => bigint = monotonicNs) {
+  constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(16), nowNs: () => bigint = monotonicNs) {
     this.buffer = buffer;
     this.#nowNs = nowNs;
-    this.#word = new BigInt64Array(buffer);
+    this.#word = new BigInt64Array(buffer, 0, 1);
+    this.#count = new Int32Array(buffer, 8, 1);
+  }
+
+  /** The worker begins its next request. */
+  next(): void {
+    Atomics.add(this.#count, 0, 1);
+  }
+
+  /** How many more requests than so many it has begun; the count may have gone round. */
+  begunSince(answered: number): number {
+    return (Atomics.load(this.#count, 0) - answered) | 0;
   }
 
   /** Kind and time share a word, so that nobody reads the time of one call with the kind of another. */
