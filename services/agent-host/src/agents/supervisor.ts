@@ -66,7 +66,7 @@ export class Supervisor {
 
   constructor(parts: SupervisorParts, rules: SupervisorRules, identity: AgentIdentity) {
     this.#parts = parts;
-    this.#alarm = new Alarm(parts.clock);
+    this.#alarm = new Alarm(parts.clock, this.#running.signal);
     this.#rules = rules;
     this.identity = identity;
     this.tenancy = parts.tenancy;
@@ -239,7 +239,7 @@ export class Supervisor {
   async #run(signal: AbortSignal): Promise<void> {
     let delayMs = 0;
     while (!signal.aborted) {
-      await this.#alarm.sleep(delayMs, signal);
+      await this.#alarm.sleep(delayMs);
       if (signal.aborted) return;
       try {
         delayMs = await this.#turns.run(() => this.#turn(signal));
