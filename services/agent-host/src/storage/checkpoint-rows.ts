@@ -91,9 +91,8 @@ export class CheckpointRows {
     this.#markSpine(kept.header.agentId, refOfHeader(kept));
   }
 
-  /** Its state is in `states` already, or comes with `putState`. */
+  /** One that is not held (`holds` was asked). Its state is in `states` already, or comes with `putState`. */
   putCheckpoint(kept: HeaderToKeep, receipts: readonly Uint8Array[]): void {
-    if (this.holds(kept)) return;
     const packed = pack(receipts);
     const wallet = { packed, seal: receiptsSeal(kept.digest, packed) };
     if (this.#putHeader(kept, wallet)) return;

@@ -114,12 +114,11 @@ export class Ledger {
       throw new Fault({ code: "INVALID_ARGUMENT", field: "promoteStaging", reason });
     }
     const { checkpoint, receipts, spine } = staged;
-    if (!this.checkpoints.holds(checkpoint)) {
-      const refusal = checkpointRefusal(before, journal, checkpoint.header);
-      if (refusal !== undefined) throw refusal;
-    }
+    const isHeld = this.checkpoints.holds(checkpoint);
+    const refusal = isHeld ? undefined : checkpointRefusal(before, journal, checkpoint.header);
+    if (refusal !== undefined) throw refusal;
     for (const signed of spine) this.checkpoints.putOnSpine(headerToKeep(agentId, signed));
-    this.checkpoints.putCheckpoint(checkpoint, receipts);
+    if (!isHeld) this.checkpoints.putCheckpoint(checkpoint, receipts);
     this.staging.delete(handoffId);
     return staged;
   }
