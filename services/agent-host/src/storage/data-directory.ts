@@ -324,7 +324,9 @@ export class DataDirectory {
     });
   }
 
-  #remember(agentId: string, { agent, gone, staged, unstaged }: Effect): void {
+  #remember(agentId: string, effect: Effect): void {
+    const { agent, gone, staged, unstaged } = effect;
+    this.#ledger.committed(agentId, effect);
     if (agent !== undefined) this.#agents.set(agentId, agent);
     if (gone) this.#agents.delete(agentId);
     if (staged !== undefined) this.#staged.set(staged.handoffId, staged);
