@@ -174,6 +174,7 @@ export class DataDirectory {
   /** Keeps a module or a manifest, and answers its SHA-256 in lower-case hex. */
   async putBlob(bytes: Uint8Array): Promise<string> {
     const digest = digestOf(bytes);
+    if (this.#read(() => this.#blobs.isGood(digest))) return digest; // many agents are of one module
     await this.#write({ bytes: bytes.length, run: () => this.#blobs.put(digest, bytes) });
     return digest;
   }
