@@ -3,7 +3,7 @@ import { writeFile } from "node:fs/promises";
 /** One measured number beside what it costs at least on this machine, measured in the same run. */
 export interface Figure {
   readonly name: string;
-  readonly unit: "ms" | "bytes";
+  readonly unit: "ms" | "us" | "bytes";
   readonly value: number;
   readonly floor: number;
   /** `value / floor`. */

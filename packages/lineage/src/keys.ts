@@ -26,6 +26,7 @@ const MAX_HOST_ID_CHARS = 64;
 const MAX_KEYS = 4096;
 const keys = new Lru<string, KeyObject>(MAX_KEYS);
 const hosts = new Lru<string, Uint8Array>(MAX_KEYS);
+const hostIds = new Lru<string, string>(MAX_KEYS);
 
 /** `seed`: 32 bytes, which are the private key. Throws Fault INVALID_ARGUMENT for another length. */
 export function signerFromSeed(seed: Uint8Array): Signer {
@@ -41,8 +42,12 @@ export function signerFromSeed(seed: Uint8Array): Signer {
 /** The host id of a public key. Throws Fault INVALID_ARGUMENT unless it has 32 bytes. */
 export function hostIdOf(publicKey: Uint8Array): string {
   checkLength(publicKey, "public key");
-  const key = publicKeyFromRaw(new Uint8Array(publicKey));
-  return peerIdFromPublicKey(key).toString();
+  const name = Buffer.from(publicKey).toString("latin1");
+  const known = hostIds.get(name);
+  if (known !== undefined) return known;
+  const hostId = peerIdFromPublicKey(publicKeyFromRaw(new Uint8Array(publicKey))).toString();
+  hostIds.set(name, hostId);
+  return hostId;
 }
 
 /** The 32 bytes of the public key in a host id. Throws Fault INVALID_ARGUMENT for what is no Ed25519 peer id. */

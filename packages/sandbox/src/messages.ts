@@ -1,7 +1,7 @@
 // What the host's thread and a worker say to each other.
 //
-// The host sends one request at a time and waits for its answer, so whatever happens to a worker in between concerns one agent only.
-// `drop` is the exception: it has no answer.
+// The host sends several requests in one message; the worker does them in their order, counts in its pulse which it has begun, and answers
+// them in their order, several in one message. `drop` is the exception: it is not counted and has no answer.
 
 import type { HostcallName } from "./abi.ts";
 import type { WasmModule } from "./engine.ts";
@@ -98,4 +98,4 @@ export type ReplayAnswer =
   | { readonly kind: "diverged"; readonly done: number; readonly call: number | undefined; readonly reason: string };
 
 /** The worker's word after it has loaded its code. */
-export type FromWorker = { readonly kind: "ready" } | { readonly kind: "answer"; readonly answer: Answer };
+export type FromWorker = { readonly kind: "ready" } | { readonly kind: "answers"; readonly answers: readonly Answer[] };

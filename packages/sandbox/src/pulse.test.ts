@@ -18,6 +18,19 @@ describe("the pulse of a worker", () => {
     expect(host.read()).toEqual({ kind: "idle" });
   });
 
+  test("counts the requests that were begun, also past the end of its numbers", () => {
+    const worker = new Pulse();
+    const host = new Pulse(worker.buffer);
+    expect(host.begunSince(0)).toBe(0);
+    worker.next();
+    worker.next();
+    expect(host.begunSince(0)).toBe(2);
+    expect(host.begunSince(1)).toBe(1);
+    new Int32Array(worker.buffer, 8, 1)[0] = 2 ** 31 - 1;
+    worker.next();
+    expect(host.begunSince(2 ** 31 - 1)).toBe(1);
+  });
+
   test("a tick is overdue at its limit and not before", () => {
     const tick = { kind: "tick", sinceNs: startNs } as const;
     expect(judge(tick, startNs + 99n * ms, limits)).toEqual({ kind: "running", leftMs: 1 });

@@ -1,4 +1,5 @@
-// One shared word per worker: which kind of call into an agent runs there, and since when. A second one tells how far a replay has come.
+// Three shared numbers per worker: which kind of call into an agent runs there and since when, how many requests it has begun, and how far
+// the replay under way has come.
 //
 // The worker writes the first around every call, so the host can tell how long an agent has really been running, however late its own timers
 // and messages are. The monotonic clock of the operating system is the same in all threads.
@@ -23,12 +24,26 @@ const codes = { tick: 1n, call: 2n } as const;
 export class Pulse {
   readonly buffer: SharedArrayBuffer;
   readonly #word: BigInt64Array;
+  readonly #count: Int32Array;
+  readonly #replayed: Int32Array;
   readonly #nowNs: () => bigint;
 
   constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(16), nowNs: () => bigint = monotonicNs) {
     this.buffer = buffer;
     this.#nowNs = nowNs;
-    this.#word = new BigInt64Array(buffer);
+    this.#word = new BigInt64Array(buffer, 0, 1);
+    this.#count = new Int32Array(buffer, 8, 1);
+    this.#replayed = new Int32Array(buffer, 12, 1);
+  }
+
+  /** The worker begins its next request. */
+  next(): void {
+    Atomics.add(this.#count, 0, 1);
+  }
+
+  /** How many more requests than so many it has begun; the count may have gone round. */
+  begunSince(answered: number): number {
+    return (Atomics.load(this.#count, 0) - answered) | 0;
   }
 
   /** Kind and time share a word, so that nobody reads the time of one call with the kind of another. */
@@ -45,11 +60,11 @@ export class Pulse {
 
   /** Ticks of the request under way that were replayed. */
   get replayed(): number {
-    return Number(Atomics.load(this.#word, 1));
+    return Atomics.load(this.#replayed, 0);
   }
 
   set replayed(ticks: number) {
-    Atomics.store(this.#word, 1, BigInt(ticks));
+    Atomics.store(this.#replayed, 0, ticks);
   }
 
   read(): Beat {

@@ -2,25 +2,46 @@
 // as well as from what was built.
 
 import { parentPort, workerData } from "node:worker_threads";
-import type { FromWorker, Request, WorkerSetup } from "./messages.ts";
+import type { Answer, FromWorker, Request, WorkerSetup } from "./messages.ts";
 import { Pulse } from "./pulse.ts";
 import { thisMachine } from "./worker/machine.ts";
 import { Workbench } from "./worker/workbench.ts";
 
+if (parentPort === null) throw new Error("worker.ts only runs as a worker thread");
 const port = parentPort;
-if (port === null) throw new Error("worker.ts only runs as a worker thread");
 
-const { pulse, limits } = workerData as WorkerSetup;
-const bench = new Workbench({ pulse: new Pulse(pulse), machine: thisMachine }, limits);
+const { pulse: buffer, limits } = workerData as WorkerSetup;
+const pulse = new Pulse(buffer);
+const bench = new Workbench({ pulse, machine: thisMachine }, limits);
 
-port.on("message", (request: Request) => {
-  if (request.kind === "drop") {
-    bench.drop(request.agent);
-    return;
+/** An answer waits this long for others to go with it: a slow tick holds up no more than one that ended just before. */
+const holdNs = 1_000_000n;
+
+port.on("message", (requests: readonly Request[]) => {
+  let answers: Answer[] = [];
+  let heldSinceNs = 0n;
+  for (const request of requests) {
+    if (request.kind === "drop") {
+      bench.drop(request.agent);
+      continue;
+    }
+    pulse.next();
+    answers.push(bench.perform(request));
+    const nowNs = thisMachine.nowNs();
+    if (answers.length === 1) heldSinceNs = nowNs;
+    if (nowNs - heldSinceNs < holdNs) continue;
+    post(answers);
+    answers = [];
   }
-  const answer = bench.perform(request);
-  const state = answer.kind === "ok" || answer.kind === "replayed" ? answer.state : undefined;
-  const transfer = state === undefined ? [] : [state.buffer as ArrayBuffer];
-  port.postMessage({ kind: "answer", answer } satisfies FromWorker, transfer);
+  if (answers.length > 0) post(answers);
 });
+
+function post(answers: readonly Answer[]): void {
+  const states = answers.flatMap((answer) =>
+    (answer.kind === "ok" || answer.kind === "replayed") && answer.state !== undefined ? [answer.state] : [],
+  );
+  const transfer = states.map(({ buffer }) => buffer as ArrayBuffer);
+  port.postMessage({ kind: "answers", answers } satisfies FromWorker, transfer);
+}
+
 port.postMessage({ kind: "ready" } satisfies FromWorker);

@@ -1,6 +1,7 @@
 // What a host is made from inside another process. Only the simulation and the tests of whole clusters import this.
 
 export { agentHost } from "./agent-host.ts";
+export { type CheckpointContent, nextCheckpoint } from "./agents/checkpoints.ts";
 export type { EndedTick } from "./agents/supervisor-parts.ts";
 export {
   assemble,

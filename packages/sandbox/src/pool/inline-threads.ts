@@ -41,6 +41,7 @@ export class InlineThreads implements ThreadPool {
 }
 
 class InlineThread implements LaneThread {
+  readonly capacity = 1;
   readonly ready = true;
   readonly #parts: InlineParts;
   readonly #pulse: Pulse;
@@ -87,7 +88,7 @@ class InlineThread implements LaneThread {
 
   end(cause: LossCause): void {
     if (this.#loss !== undefined) return;
-    this.#loss = { ...cause, ranNs: 0n, replayed: 0 };
+    this.#loss = { ...cause, ranNs: 0n, replayed: 0, at: 0 };
     this.#ended.abort();
     this.#listener?.lost(this.#loss);
   }

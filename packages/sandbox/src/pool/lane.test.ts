@@ -1,7 +1,7 @@
 import type { Clock } from "@godwit/common/clock";
 import { FakeClock } from "@godwit/testing";
 import { beforeEach, describe, expect, test } from "vitest";
-import type { Answer, Request } from "../messages.ts";
+import type { Answer, Load, Request } from "../messages.ts";
 import { type Beat, monotonicNs } from "../pulse.ts";
 import {
   type Job,
@@ -20,6 +20,7 @@ const nothing = { state: undefined, events: undefined, logs: [], logsDropped: 0 
 const fine: Answer = { kind: "ok", moreWork: false, elapsedNs: 1n, ...nothing };
 
 class FakeThread implements LaneThread {
+  capacity = 1;
   ready = false;
   loss: Loss | undefined;
   readonly sent: Request[] = [];
@@ -42,16 +43,18 @@ class FakeThread implements LaneThread {
   answer(): void {
     this.#listener?.answered(fine);
   }
-  lose(cause: LossCause): void {
-    this.loss = { ...cause, ranNs: 0n, replayed: 0 };
+  lose(cause: LossCause, at = 0): void {
+    this.loss = { ...cause, ranNs: 0n, replayed: 0, at };
     this.#listener?.lost(this.loss);
   }
 }
 
 class FakeThreads implements ThreadSource {
   readonly taken: FakeThread[] = [];
+  capacity = 1;
   take(): FakeThread {
     const thread = new FakeThread();
+    thread.capacity = this.capacity;
     this.taken.push(thread);
     return thread;
   }
@@ -93,7 +96,7 @@ function sentAgents(thread: FakeThread): number[] {
 }
 
 describe("a lane", () => {
-  test("L-1: sends one job at a time, in the order in which they came, to a worker that is ready", () => {
+  test("L-1: sends as many jobs as the worker takes, in the order in which they came, once it is ready", () => {
     const [first, second] = [jobOf(1), jobOf(2)];
     lane.submit(first);
     lane.submit(second);
@@ -152,6 +155,60 @@ describe("a lane", () => {
     fresh.answer();
     expect(sentAgents(fresh)).toEqual([2, 3]);
     expect(lost).toMatchObject([{ agentId: "agent-1" }]);
+  });
+
+  test("L-1, L-3: of the jobs in a lost worker the one that it had begun is at fault; what was not answered is done again, in order", () => {
+    threads.capacity = 4;
+    const jobs = [0, 1, 2, 3, 4, 5].map(jobOf);
+    for (const job of jobs) lane.submit(job);
+    const old = threads.last();
+    old.becomeReady();
+    expect(sentAgents(old)).toEqual([0, 1, 2, 3]);
+    old.answer();
+    expect(sentAgents(old)).toEqual([0, 1, 2, 3, 4]);
+    old.lose({ reason: "time-out", message: "too long" }, 1);
+    expect(lost).toMatchObject([{ agentId: "agent-2" }]);
+    expect(jobs.map(({ outcomes }) => outcomes.map(({ kind }) => kind))).toEqual([
+      ["answered"],
+      [],
+      ["lost"],
+      [],
+      [],
+      [],
+    ]);
+    threads.last().becomeReady();
+    expect(sentAgents(threads.last())).toEqual([1, 3, 4, 5]);
+  });
+
+  test("large states are not sent ahead", () => {
+    threads.capacity = 4;
+    const load = { state: new Uint8Array(5 << 20) } as unknown as Load;
+    const view = { wallNs: 0n, balanceMicrocents: 0n, pricePerSecond: 0n, receipts: [] };
+    const large = (agent: number): Job => ({
+      ...jobOf(agent),
+      request: () => ({ kind: "tick", agent, load, view }),
+    });
+    for (const job of [jobOf(1), large(2), large(3), jobOf(4)]) lane.submit(job);
+    const thread = threads.last();
+    thread.becomeReady();
+    expect(sentAgents(thread)).toEqual([1, 2]);
+    thread.answer();
+    expect(sentAgents(thread)).toEqual([1, 2]);
+    thread.answer();
+    expect(sentAgents(thread)).toEqual([1, 2, 3]);
+  });
+
+  test("L-3: a job that was given up after it was sent is not done again in a new worker", () => {
+    threads.capacity = 4;
+    const [first, second, third] = [jobOf(1), jobOf(2), jobOf(3)];
+    for (const job of [first, second, third]) lane.submit(job);
+    const old = threads.last();
+    old.becomeReady();
+    expect(lane.withdraw(second)).toBe(false);
+    old.lose({ reason: "crash", message: "gone" });
+    threads.last().becomeReady();
+    expect(sentAgents(threads.last())).toEqual([3]);
+    expect(second.outcomes).toEqual([]);
   });
 
   test("L-3: a worker that is lost while it does nothing is nobody's fault", () => {

@@ -1,9 +1,11 @@
-// One place in the pool: a queue of jobs and the worker that does them, one at a time. Workers come and go, the lane stays, and so do
-// the agents that were placed in it.
+// One place in the pool: a queue of jobs and the worker that does them, one after the other. Workers come and go, the lane stays, and so
+// do the agents that were placed in it.
 //
-// L-1  At most one job is in the worker. What happens to the worker meanwhile is that job's doing and nobody else's.
+// L-1  What happens to a worker is the doing of the job that it had begun last, and nobody else's. It is sent some more ahead, so that
+//      ticks of many agents share a message; those are answered in their order.
 // L-2  A job that waits does not age: only what its agent really runs counts, by the worker's own pulse.
-// L-3  A lost worker is replaced at once; the jobs that waited go on in the new one, in their order.
+// L-3  A lost worker is replaced at once. The jobs that waited, and those that were sent and not answered, go on in the new one, in
+//      their order: what was not answered has not happened, even if it ran.
 // L-4  Workers that are lost before they can do anything are replaced ever more slowly.
 
 import type { Clock } from "@godwit/common/clock";
@@ -21,6 +23,8 @@ export interface Loss extends LossCause {
   readonly ranNs: bigint;
   /** Ticks of the replay that it was lost with, if it was one, that had gone well. */
   readonly replayed: number;
+  /** Which of the requests that are not answered it had begun last: 0 is the oldest. */
+  readonly at: number;
 }
 
 export interface ThreadListener {
@@ -31,6 +35,8 @@ export interface ThreadListener {
 
 /** A worker thread. It is lost once, and not heard of after that. */
 export interface LaneThread {
+  /** Requests that it takes before it has answered the first of them; at least 1. */
+  readonly capacity: number;
   readonly ready: boolean;
   readonly loss: Loss | undefined;
   /** Tells this listener, and no other, what happens from now on, and at once what has happened already. */
@@ -67,6 +73,15 @@ export interface LaneParts {
   onWorkerLost(lost: WorkerLost): void;
 }
 
+interface Flight {
+  readonly job: Job;
+  readonly stateBytes: number;
+  /** False once its agent has given it up. */
+  wanted: boolean;
+}
+
+/** States that are under way to a worker; beyond this it is sent nothing ahead. */
+const maxSentBytes = 4 << 20;
 /** More than this beyond the wait that was asked for, and the process itself stood still. */
 const oversleptMs = 250;
 /** A worker that has a job and calls no agent for this long is broken. */
@@ -79,7 +94,11 @@ export class Lane {
   readonly #queue = new Set<Job>();
   readonly #stopping = new AbortController();
   #thread: LaneThread | undefined;
-  #running: { readonly job: Job; idleSinceMs: number } | undefined;
+  /** In the worker, in their order. */
+  readonly #flights: Flight[] = [];
+  #sentBytes = 0;
+  /** Since when the worker is not known to call an agent, while it has something to do. */
+  #idleSinceMs = 0;
   #watching = false;
   #failedStarts = 0;
   /** Agents placed here. */
@@ -101,8 +120,10 @@ export class Lane {
     this.#pump();
   }
 
-  /** Takes a job back that waits; false if its turn has come already. */
+  /** Takes a job back that waits; false if its turn has come already: then it may have run, but is not run again. */
   withdraw(job: Job): boolean {
+    const flight = this.#flights.find((sent) => sent.job === job);
+    if (flight !== undefined) flight.wanted = false;
     return this.#queue.delete(job);
   }
 
@@ -115,7 +136,8 @@ export class Lane {
     this.#stopping.abort(new Error("the sandbox is stopped"));
     const thread = this.#thread;
     this.#thread = undefined;
-    this.#running = undefined;
+    this.#flights.length = 0;
+    this.#sentBytes = 0;
     this.#queue.clear();
     if (thread !== undefined) {
       this.#parts.threads.retire(thread, { reason: "ended", message: "the sandbox is stopped" });
@@ -138,20 +160,25 @@ export class Lane {
 
   #pump(): void {
     const thread = this.#thread;
-    if (this.#running !== undefined || thread === undefined || !thread.ready || thread.loss !== undefined) return;
-    const [job] = this.#queue;
-    if (job === undefined) return;
-
-    this.#queue.delete(job);
-    this.#running = { job, idleSinceMs: this.#parts.clock.monotonicMs() };
-    thread.send(job.request(thread)); // L-1
-    if (!this.#watching) void this.#watch();
+    if (thread === undefined || !thread.ready || thread.loss !== undefined) return;
+    for (const job of this.#queue) {
+      if (this.#flights.length >= thread.capacity || this.#sentBytes > maxSentBytes) break;
+      this.#queue.delete(job);
+      if (this.#flights.length === 0) this.#idleSinceMs = this.#parts.clock.monotonicMs();
+      const request = job.request(thread);
+      const stateBytes = request.load?.state?.length ?? 0;
+      this.#flights.push({ job, stateBytes, wanted: true });
+      this.#sentBytes += stateBytes;
+      thread.send(request);
+    }
+    if (!this.#watching && this.#flights.length > 0) void this.#watch();
   }
 
   #finish(outcome: Outcome): void {
-    const running = this.#running;
-    this.#running = undefined;
-    running?.job.finish(outcome);
+    const flight = this.#flights.shift();
+    this.#sentBytes -= flight?.stateBytes ?? 0;
+    this.#idleSinceMs = this.#parts.clock.monotonicMs();
+    flight?.job.finish(outcome);
     this.#pump();
   }
 
@@ -159,7 +186,10 @@ export class Lane {
     const { clock, threads } = this.#parts;
     const neverReady = !thread.ready;
     this.#thread = undefined;
-    this.#parts.onWorkerLost({ ...loss, agentId: this.#running?.job.agentId });
+    const [culprit] = this.#flights.splice(loss.at, 1);
+    const again = this.#flights.splice(0).filter(({ wanted }) => wanted);
+    this.#sentBytes = 0;
+    this.#parts.onWorkerLost({ ...loss, agentId: culprit?.job.agentId });
     if (this.#stopping.signal.aborted) return;
 
     if (neverReady) {
@@ -170,8 +200,12 @@ export class Lane {
       );
       return;
     }
+    const waiting = [...again.map(({ job }) => job), ...this.#queue];
+    this.#queue.clear();
+    for (const job of waiting) this.#queue.add(job);
     this.#useThread(threads.take()); // L-3
-    this.#finish({ kind: "lost", loss });
+    culprit?.job.finish({ kind: "lost", loss });
+    this.#pump();
   }
 
   /** Runs while there is a job, waking often enough for the shortest limit. */
@@ -181,13 +215,13 @@ export class Lane {
     const periodMs = Math.min(this.#limits.tickTimeoutMs, this.#limits.callTimeoutMs);
     let waitMs = periodMs;
     try {
-      while (this.#running !== undefined) {
+      while (this.#flights.length > 0) {
         const beganMs = clock.monotonicMs();
         await clock.sleep(waitMs, this.#stopping.signal);
         const nowMs = clock.monotonicMs();
         // A process that stood still must not end a worker that stood still with it.
         if (nowMs - beganMs - waitMs > oversleptMs) {
-          this.#standAgain(nowMs);
+          this.#idleSinceMs = nowMs;
           waitMs = periodMs;
         } else {
           waitMs = Math.min(periodMs, this.#inspect(nowMs) ?? periodMs);
@@ -200,19 +234,14 @@ export class Lane {
     }
   }
 
-  #standAgain(nowMs: number): void {
-    if (this.#running !== undefined) this.#running.idleSinceMs = nowMs;
-  }
-
   /** Ends the worker if its call has had its time; otherwise says when to look again. */
   #inspect(nowMs: number): number | undefined {
     const thread = this.#thread;
-    const running = this.#running;
-    if (thread === undefined || running === undefined) return undefined;
+    if (thread === undefined || this.#flights.length === 0) return undefined;
 
     const verdict = judge(thread.beat(), monotonicNs(), this.#limits); // L-2
     if (verdict.kind === "running") {
-      running.idleSinceMs = nowMs;
+      this.#idleSinceMs = nowMs;
       return verdict.leftMs;
     }
     if (verdict.kind === "overdue") {
@@ -220,7 +249,7 @@ export class Lane {
       const what = verdict.call === "tick" ? "agent_tick" : "a call into the agent";
       const message = `${what} ran for longer than ${limitMs} ms`;
       this.#parts.threads.retire(thread, { reason: "time-out", message });
-    } else if (nowMs - running.idleSinceMs > stuckMs) {
+    } else if (nowMs - this.#idleSinceMs > stuckMs) {
       this.#parts.threads.retire(thread, { reason: "crash", message: "the worker answers no more" });
     }
     return undefined;

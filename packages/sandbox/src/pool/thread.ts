@@ -6,13 +6,18 @@ import { type Beat, monotonicNs, Pulse } from "../pulse.ts";
 import type { LaneThread, Loss, LossCause, ThreadListener } from "./lane.ts";
 
 const heapLimits = { maxOldGenerationSizeMb: 128, maxYoungGenerationSizeMb: 16, stackSizeMb: 4 };
+/** So many agents that share a worker tick in one message, at most; enough to make its price small beside theirs. */
+const capacity = 64;
 const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
 const workerUrl = new URL(`../worker.${extension}`, import.meta.url);
 
 export class Thread implements LaneThread {
+  readonly capacity = capacity;
   readonly #worker: Worker;
   readonly #pulse = new Pulse();
   #listener: ThreadListener | undefined;
+  #outbox: Request[] = [];
+  #answered = 0;
   #ready = false;
   #loss: Loss | undefined;
 
@@ -46,10 +51,9 @@ export class Thread implements LaneThread {
     else if (this.#ready) listener.ready();
   }
 
-  /** The state in a request to load is the worker's afterwards. */
+  /** What is sent in one turn of the event loop goes in one message. The state in a request to load is the worker's afterwards. */
   send(request: Request): void {
-    const state = request.kind === "drop" ? undefined : request.load?.state;
-    this.#worker.postMessage(request, state === undefined ? [] : [state.buffer as ArrayBuffer]);
+    if (this.#outbox.push(request) === 1) setImmediate(this.#post);
   }
 
   beat(): Beat {
@@ -62,21 +66,35 @@ export class Thread implements LaneThread {
     await this.#worker.terminate();
   }
 
-  #hear(message: FromWorker): void {
+  readonly #post = (): void => {
+    const requests = this.#outbox;
+    this.#outbox = [];
     if (this.#loss !== undefined) return;
-    if (message.kind === "answer") {
-      this.#listener?.answered(message.answer);
+    const states = requests.flatMap((request) => (request.kind === "drop" ? [] : (request.load?.state ?? [])));
+    const transfer = states.map(({ buffer }) => buffer as ArrayBuffer);
+    this.#worker.postMessage(requests, transfer);
+  };
+
+  #hear(message: FromWorker): void {
+    if (message.kind === "ready") {
+      if (this.#loss !== undefined) return;
+      this.#ready = true;
+      this.#listener?.ready();
       return;
     }
-    this.#ready = true;
-    this.#listener?.ready();
+    for (const answer of message.answers) {
+      if (this.#loss !== undefined) return;
+      this.#answered = (this.#answered + 1) | 0;
+      this.#listener?.answered(answer);
+    }
   }
 
   #lose(cause: LossCause): void {
     if (this.#loss !== undefined) return;
     const beat = this.#pulse.read();
     const ranNs = beat.kind === "idle" ? 0n : monotonicNs() - beat.sinceNs;
-    this.#loss = { ...cause, ranNs, replayed: this.#pulse.replayed };
+    const at = Math.max(0, this.#pulse.begunSince(this.#answered) - 1);
+    this.#loss = { ...cause, ranNs, replayed: this.#pulse.replayed, at };
     this.#listener?.lost(this.#loss);
   }
 }

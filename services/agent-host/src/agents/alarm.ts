@@ -8,13 +8,17 @@ const woken = new Error("woken");
 
 const longestMs = 2 ** 40;
 
-/** A sleep that may be cut short. A wake that comes while nobody sleeps cuts the next one short. */
+/** A sleep that may be cut short, for as long as the signal lasts. A wake that comes while nobody sleeps cuts the next one short. */
 export class Alarm {
   readonly #clock: Clock;
+  readonly #signal: AbortSignal;
   #ring = new AbortController();
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, signal: AbortSignal) {
     this.#clock = clock;
+    this.#signal = signal;
+    // Once, and not with each sleep: a signal made of two costs more than the rest of a tick.
+    signal.addEventListener("abort", () => this.wake(), { once: true });
   }
 
   wake(): void {
@@ -22,12 +26,9 @@ export class Alarm {
   }
 
   /** Returns early when woken or when the signal aborts; never throws. */
-  async sleep(ms: number, signal: AbortSignal): Promise<void> {
-    if (ms <= 0) return;
-    if (!this.#ring.signal.aborted) {
-      const either = AbortSignal.any([signal, this.#ring.signal]);
-      await this.#clock.sleep(ms === asleep ? longestMs : ms, either).catch(() => {});
-    }
+  async sleep(ms: number): Promise<void> {
+    if (ms <= 0 || this.#signal.aborted) return;
+    await this.#clock.sleep(ms === asleep ? longestMs : ms, this.#ring.signal).catch(() => {});
     if (this.#ring.signal.aborted) this.#ring = new AbortController();
   }
 }

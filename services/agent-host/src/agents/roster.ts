@@ -242,8 +242,7 @@ export class Roster {
       state,
       signer,
     );
-    await storage.putBlob(spec.module);
-    await storage.putBlob(spec.manifest);
+    await Promise.all([storage.putBlob(spec.module), storage.putBlob(spec.manifest)]);
     await storage.commit({
       agentId,
       agent: { name: spec.name, moduleDigest: identity.moduleDigest, manifestDigest: identity.manifestDigest },

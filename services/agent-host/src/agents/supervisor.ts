@@ -71,7 +71,7 @@ export class Supervisor {
 
   constructor(parts: SupervisorParts, rules: SupervisorRules, identity: AgentIdentity) {
     this.#parts = parts;
-    this.#alarm = new Alarm(parts.clock);
+    this.#alarm = new Alarm(parts.clock, this.#running.signal);
     this.#rules = rules;
     this.identity = identity;
     this.tenancy = parts.tenancy;
@@ -222,7 +222,7 @@ export class Supervisor {
         this.#mustBeOurs();
       }
       // Its head travels with begin_handoff and its copy with the handoff: telling others now would only be in the way.
-      const checkpoint = await this.#checkpoint({ tellOthers: false });
+      const checkpoint = await this.#checkpoint({ tellOthers: false, canWait: false });
       this.tenancy.freeze(handoffId);
       this.#reason = "handing over";
       return checkpoint;
@@ -278,7 +278,7 @@ export class Supervisor {
   async #run(signal: AbortSignal): Promise<void> {
     let delayMs = 0;
     while (!signal.aborted) {
-      await this.#alarm.sleep(delayMs, signal);
+      await this.#alarm.sleep(delayMs);
       if (signal.aborted) return;
       try {
         delayMs = await this.#turns.run(() => this.#turn(signal));
@@ -374,7 +374,7 @@ export class Supervisor {
     this.#reason = "";
     for (const line of result.logs) this.#log("agent", line);
     this.#ended({ kind: result.moreWork ? "more-work" : "normal" }, result.elapsedNs);
-    if (this.#isCheckpointDue()) await this.#checkpoint();
+    if (this.#isCheckpointDue()) await this.#checkpoint({ tellOthers: true, canWait: true });
     return result.moreWork ? this.#rules.moreWorkEveryMs : this.#rules.tickEveryMs;
   }
 
@@ -487,7 +487,7 @@ export class Supervisor {
   }
 
   /** The checkpoint of the present tick: the one that there is, or a new one, durable when this resolves. */
-  async #checkpoint({ tellOthers } = { tellOthers: true }): Promise<Checkpoint> {
+  async #checkpoint({ tellOthers, canWait } = { tellOthers: true, canWait: false }): Promise<Checkpoint> {
     const previous = this.#latest;
     const { ground } = this.tenancy;
     const window = this.#window;
@@ -515,7 +515,7 @@ export class Supervisor {
     );
     const receipts = checkpoint.header.receipts.map(encodeReceipt);
     const walletReceipts = [...this.#walletReceipts, ...receipts].slice(-MAX_WALLET_RECEIPTS);
-    await storage.commit({ agentId, checkpoint, receipts: walletReceipts, pruneLater: !tellOthers });
+    await storage.commit({ agentId, checkpoint, receipts: walletReceipts, pruneLater: !tellOthers, canWait });
     this.#latest = checkpoint;
     window.committed(checkpoint, log);
     this.#walletReceipts = walletReceipts;

@@ -3,19 +3,23 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Term } from "@godwit/common/lease";
 import { decodeJournal, encodeJournal } from "./journal-codec.ts";
-import { type Cell, CellReader, type Row, sealOf } from "./rows.ts";
+import { type Cell, CellReader, type Row, sameBytes, sealOf } from "./rows.ts";
 import type { StoredAgent } from "./types.ts";
 
 export class AgentRows {
   readonly #cells: CellReader;
   readonly #select: StatementSync;
+  readonly #selectSeal: StatementSync;
   readonly #selectAll: StatementSync;
   readonly #upsert: StatementSync;
   readonly #delete: StatementSync;
+  /** Rows that were read or written, by their seal: every checkpoint asks for one, and to read it takes longer than to find it. */
+  readonly #known = new Map<string, { readonly seal: Uint8Array; readonly agent: StoredAgent }>();
 
   constructor(db: DatabaseSync, path: string) {
     this.#cells = new CellReader(path);
     this.#select = db.prepare("SELECT * FROM agents WHERE agent_id = ?");
+    this.#selectSeal = db.prepare("SELECT seal FROM agents WHERE agent_id = ?");
     this.#selectAll = db.prepare("SELECT * FROM agents");
     this.#delete = db.prepare("DELETE FROM agents WHERE agent_id = ?");
     this.#upsert = db.prepare(
@@ -26,8 +30,14 @@ export class AgentRows {
   }
 
   get(agentId: string): StoredAgent | undefined {
+    const known = this.#known.get(agentId);
+    const sealed = known && this.#selectSeal.get(agentId);
+    if (known && sealed && sameBytes(this.#cells.bytes(sealed, "seal"), known.seal)) return known.agent;
     const row = this.#select.get(agentId);
-    return row && this.#read(row);
+    const agent = row && this.#read(row);
+    if (row === undefined || agent === undefined) this.#known.delete(agentId);
+    else this.#known.set(agentId, { seal: this.#cells.bytes(row, "seal"), agent });
+    return agent;
   }
 
   *all(): Generator<StoredAgent> {
@@ -39,11 +49,14 @@ export class AgentRows {
     const journal = encodeJournal(agent.journal);
     const { era = null, major = null } = newestRelinquished ?? {};
     const cells = [agentId, name, moduleDigest, manifestDigest, journal, era, major] as const;
-    this.#upsert.run(...cells, sealOf(cells));
+    const seal = sealOf(cells);
+    this.#upsert.run(...cells, seal);
+    this.#known.set(agentId, { seal, agent });
   }
 
   delete(agentId: string): void {
     this.#delete.run(agentId);
+    this.#known.delete(agentId);
   }
 
   #read(row: Row): StoredAgent {

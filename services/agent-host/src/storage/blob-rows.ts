@@ -32,10 +32,15 @@ export class BlobRows {
     return bytes;
   }
 
+  /** Whether it would be read back as it was put. */
+  isGood(digest: string): boolean {
+    const row = this.#select.get(digest);
+    return row !== undefined && digestOf(this.#cells.bytes(row, "bytes")) === digest;
+  }
+
   /** Bytes that went bad are made good by whoever brings them again. */
   put(digest: string, bytes: Uint8Array): void {
-    const row = this.#select.get(digest);
-    if (row === undefined) this.#insert.run(digest, bytes);
-    else if (digestOf(this.#cells.bytes(row, "bytes")) !== digest) this.#replace.run(bytes, digest);
+    if (!this.has(digest)) this.#insert.run(digest, bytes);
+    else if (!this.isGood(digest)) this.#replace.run(bytes, digest);
   }
 }

@@ -25,6 +25,20 @@ interface Wallet {
   readonly seal: Uint8Array;
 }
 
+/**
+ * The newest header that is held of an agent, while it is one that was written here under the base that it names, and which checkpoints
+ * have their state. Enough to write the one after it without a question to the database (`putNext`); good until anything else is written
+ * about the agent.
+ */
+export interface Newest {
+  readonly era: bigint;
+  readonly major: bigint;
+  readonly tick: bigint;
+  readonly base: string;
+  /** Newest first. */
+  readonly withState: readonly { readonly digest: string; readonly stateDigest: string }[];
+}
+
 export interface HeldHeader {
   readonly signed: SignedBytes;
   readonly ref: CheckpointRef;
@@ -91,14 +105,59 @@ export class CheckpointRows {
     this.#markSpine(kept.header.agentId, refOfHeader(kept));
   }
 
-  /** Its state is in `states` already, or comes with `putState`. */
+  /** One that is not held (`holds` was asked). Its state is in `states` already, or comes with `putState`. */
   putCheckpoint(kept: HeaderToKeep, receipts: readonly Uint8Array[]): void {
-    if (this.holds(kept)) return;
-    const packed = pack(receipts);
-    const wallet = { packed, seal: receiptsSeal(kept.digest, packed) };
+    const wallet = walletOf(kept, receipts);
     if (this.#putHeader(kept, wallet)) return;
     const { agentId, era, major, tick } = kept.header;
-    this.#statements.attachState.run(packed, wallet.seal, agentId, era, major, tick);
+    this.#statements.attachState.run(wallet.packed, wallet.seal, agentId, era, major, tick);
+  }
+
+  /** What `putNext` has to know, if this header is the newest that is held. */
+  newest(kept: HeaderToKeep): Newest | undefined {
+    const { agentId, era, major, tick, base } = kept.header;
+    const row = this.#statements.newestPlace.get(agentId);
+    if (row === undefined || base === undefined || this.#cells.text(row, "digest") !== kept.digest) return undefined;
+    const withState = this.#statements.statesOf.all(agentId).map((one) => ({
+      digest: this.#cells.text(one, "digest"),
+      stateDigest: this.#cells.text(one, "state_digest"),
+    }));
+    return { era, major, tick, base: base.digest, withState };
+  }
+
+  /** Whether a checkpoint comes right after what is held: no other can have its place, and none names it as its base. */
+  comesNext({ header, digest }: HeaderToKeep, { era, major, tick, base }: Newest): boolean {
+    const follows = header.era === era && header.major === major && header.tick > tick && header.base?.digest === base;
+    return follows && !this.isOrphan(header.agentId, digest);
+  }
+
+  /**
+   * `holds`, `putState` and `putCheckpoint` of one that comes next, and `pruneStates` down to `keep`, unless that is undefined. Throws
+   * Fault DIVERGENT_LINEAGE when another one has its place all the same.
+   */
+  putNext(
+    kept: HeaderToKeep,
+    content: { readonly state: Uint8Array; readonly receipts: readonly Uint8Array[] },
+    {
+      before,
+      keep,
+      named,
+    }: { readonly before: Newest; readonly keep: number | undefined; readonly named: string | undefined },
+  ): Newest {
+    const { agentId, era, major, tick, stateDigest } = kept.header;
+    this.putState(agentId, stateDigest, content.state);
+    if (!this.#insertHeader(kept, { named: false, wallet: walletOf(kept, content.receipts) })) {
+      throw new Fault({ code: "DIVERGENT_LINEAGE", agentId });
+    }
+    const all = [{ digest: kept.digest, stateDigest }, ...before.withState];
+    const isKept = ({ digest }: { readonly digest: string }, at: number): boolean =>
+      keep === undefined || at < keep || digest === named;
+    const withState = all.filter(isKept);
+    for (const old of all.filter((one, at) => !isKept(one, at))) {
+      this.#statements.detachState.run(agentId, old.digest);
+      this.dropState(agentId, old.stateDigest);
+    }
+    return { era, major, tick, base: before.base, withState };
   }
 
   putState(agentId: string, digest: string, bytes: Uint8Array): void {
@@ -199,10 +258,18 @@ export class CheckpointRows {
   }
 
   /** With a wallet it has its state, too. False when the header was there already: it is as it was. */
-  #putHeader({ header, signed, digest }: HeaderToKeep, wallet?: Wallet): boolean {
-    const { agentId, era, major, tick, base, stateDigest } = header;
+  #putHeader(kept: HeaderToKeep, wallet?: Wallet): boolean {
+    const { agentId, era, major, base } = kept.header;
     if (base !== undefined) this.#markSpine(agentId, base);
-    const named = base === undefined || this.#statements.namedAsBase.get(agentId, era, major, digest) !== undefined;
+    const isBase = () => this.#statements.namedAsBase.get(agentId, era, major, kept.digest) !== undefined;
+    return this.#insertHeader(kept, { named: base === undefined || isBase(), wallet });
+  }
+
+  #insertHeader(
+    { header, signed, digest }: HeaderToKeep,
+    { named, wallet }: { readonly named: boolean; readonly wallet: Wallet | undefined },
+  ): boolean {
+    const { agentId, era, major, tick, base, stateDigest } = header;
     const { payload, signature } = signed;
     const cells = [agentId, era, major, tick, digest, base?.digest ?? null, stateDigest, payload, signature] as const;
     const { packed = null, seal = null } = wallet ?? {};
@@ -286,6 +353,11 @@ function refOfHeader({ header, digest }: HeaderToKeep): CheckpointRef {
   return { era: header.era, major: header.major, tick: header.tick, digest };
 }
 
+function walletOf({ digest }: HeaderToKeep, receipts: readonly Uint8Array[]): Wallet {
+  const packed = pack(receipts);
+  return { packed, seal: receiptsSeal(digest, packed) };
+}
+
 function receiptsSeal(digest: string, packed: Uint8Array): Uint8Array {
   return sealOf([digest, packed]);
 }
@@ -320,6 +392,8 @@ const SQL = {
   newestWithState: `SELECT ${COLUMNS} FROM headers WHERE agent_id = ? AND has_state = 1 ${NEWEST_FIRST} LIMIT 1`,
   withState: `SELECT ${COLUMNS} FROM headers WHERE agent_id = ? AND digest = ? AND has_state = 1`,
   allWithState: `SELECT era, major, tick, digest FROM headers WHERE agent_id = ? AND has_state = 1 ${NEWEST_FIRST}`,
+  newestPlace: `SELECT digest FROM headers WHERE agent_id = ? ${NEWEST_FIRST} LIMIT 1`,
+  statesOf: `SELECT digest, state_digest FROM headers WHERE agent_id = ? AND has_state = 1 ${NEWEST_FIRST}`,
   beyondNewestStates: `SELECT digest, state_digest FROM headers
     WHERE agent_id = ? AND has_state = 1 ${NEWEST_FIRST} LIMIT -1 OFFSET ?`,
   receipts: "SELECT receipts, receipts_seal FROM headers WHERE agent_id = ? AND digest = ? AND has_state = 1",

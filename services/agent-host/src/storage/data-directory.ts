@@ -37,9 +37,6 @@ export interface DataDirectoryParts {
   readonly onCommitted?: (unit: WriteUnit) => void;
 }
 
-/** Longer than the pause between two writes of one handoff. */
-const QUIET_MS = 30;
-
 export class DataDirectory {
   readonly #path: string;
   readonly #clock: Clock;
@@ -81,8 +78,8 @@ export class DataDirectory {
     this.#path = path;
     this.#clock = clock;
     this.#held = held;
-    const rest = (signal: AbortSignal) => clock.sleep(QUIET_MS, signal);
-    this.#writes = new GroupCommit({ ...held, rest, ...(defer === undefined ? {} : { defer }) });
+    const pause = (ms: number, signal: AbortSignal) => clock.sleep(ms, signal);
+    this.#writes = new GroupCommit({ ...held, pause, ...(defer === undefined ? {} : { defer }) });
     this.#onCommitted = onCommitted;
     this.#ledger = new Ledger(db, held.path, rules);
     this.#blobs = new BlobRows(db, held.path);
@@ -177,6 +174,7 @@ export class DataDirectory {
   /** Keeps a module or a manifest, and answers its SHA-256 in lower-case hex. */
   async putBlob(bytes: Uint8Array): Promise<string> {
     const digest = digestOf(bytes);
+    if (this.#read(() => this.#blobs.isGood(digest))) return digest; // many agents are of one module
     await this.#write({ bytes: bytes.length, run: () => this.#blobs.put(digest, bytes) });
     return digest;
   }
@@ -210,6 +208,7 @@ export class DataDirectory {
     const prepared = prepareUnit(unit);
     await this.#write({
       bytes: prepared.bytes,
+      canWait: unit.canWait === true,
       run: () => this.#ledger.apply(prepared),
       committed: (effect) => {
         this.#remember(unit.agentId, effect);
@@ -326,7 +325,9 @@ export class DataDirectory {
     });
   }
 
-  #remember(agentId: string, { agent, gone, staged, unstaged }: Effect): void {
+  #remember(agentId: string, effect: Effect): void {
+    const { agent, gone, staged, unstaged } = effect;
+    this.#ledger.committed(agentId, effect);
     if (agent !== undefined) this.#agents.set(agentId, agent);
     if (gone) this.#agents.delete(agentId);
     if (staged !== undefined) this.#staged.set(staged.handoffId, staged);

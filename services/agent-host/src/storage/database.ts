@@ -169,6 +169,9 @@ function hold(directory: string, path: string, { clock, maxBytes }: DatabasePart
   try {
     db.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
     db.exec(`PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = ${LOG_KEPT_BYTES}; PRAGMA cache_size = -16384`);
+    // What a savepoint would need to undo is kept in memory. In a file of its own, as by default, it is most of what a transaction
+    // of many units writes.
+    db.exec("PRAGMA temp_store = MEMORY");
     const meta = new Meta(db, path);
     const writeBack = () => {
       meta.set("complete", NEEDS_LOG);

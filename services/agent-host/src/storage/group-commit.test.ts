@@ -135,8 +135,10 @@ describe("group commit", () => {
     const { db } = table();
     let writtenBack = 0;
     const rests: (() => void)[] = [];
-    const rest = () => new Promise<void>((resolve) => void rests.push(resolve));
-    const writes = new GroupCommit({ db, path: "/data/host.db", writeBack: () => void writtenBack++, rest });
+    const quietMs = 30;
+    const pause = (ms: number) =>
+      ms === quietMs ? new Promise<void>((resolve) => void rests.push(resolve)) : Promise.resolve();
+    const writes = new GroupCommit({ db, path: "/data/host.db", writeBack: () => void writtenBack++, pause });
     const write = (size: number) => writes.submit({ bytes: size, run: () => {} });
     const aMomentPasses = async () => {
       await expect.poll(() => rests.length, { timeout: 20_000 }).toBe(1);
@@ -154,6 +156,31 @@ describe("group commit", () => {
     for (let at = 0; at < 20; at++) await write(4_000_000); // never quiet: the log is bounded all the same
     expect(writtenBack).toBe(2);
     await writes.end();
+  });
+
+  test("what can wait does so after a transaction, for others; what cannot goes at once and takes it along", async () => {
+    const { db, insert, rows } = table();
+    const pauses: (() => void)[] = [];
+    const pause = () => new Promise<void>((resolve) => void pauses.push(resolve));
+    const writes = new GroupCommit({ db, path: "/data/host.db", writeBack: () => {}, pause });
+    const submit = (x: string, canWait: boolean) => writes.submit({ bytes: 0, canWait, run: insert(x) });
+    await submit("the disk was at rest", true);
+    expect(pauses).toHaveLength(1);
+
+    const waiting = [submit("a", true), submit("b", true)];
+    for (let turn = 0; turn < 3; turn++) await new Promise(setImmediate);
+    expect(writes.counters.transactions).toBe(1);
+    pauses.shift()?.();
+    await Promise.all(waiting);
+    expect(writes.counters).toEqual({ units: 3, failedUnits: 0, transactions: 2 });
+
+    const [third, urgent] = [submit("c", true), submit("urgent", false)];
+    await Promise.all([third, urgent]); // its pause never ends
+    expect(writes.counters).toEqual({ units: 5, failedUnits: 0, transactions: 3 });
+    const last = submit("d", true);
+    await writes.drain();
+    await last;
+    expect(rows()).toEqual(["the disk was at rest", "a", "b", "c", "urgent", "d"]);
   });
 
   test("drain waits for everything that was submitted", async () => {

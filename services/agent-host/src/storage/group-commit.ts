@@ -8,6 +8,8 @@
 // 4. A log is written back into the database only after the waiting callers were answered, and, while it is not far too
 //    long, only once nothing was written for a moment: it takes milliseconds, and who writes now will write again at once
 //    (a handoff writes two or three times, and an agent stands still meanwhile).
+// 5. A unit that can wait does so for a moment after a transaction, so that the checkpoints of thousands of agents, which come one
+//    by one all the time, share an fsync too. It waits for nothing when the disk was at rest, and never holds up one that cannot.
 
 import type { DatabaseSync } from "node:sqlite";
 import { Fault } from "@godwit/common/fault";
@@ -16,6 +18,8 @@ import { asFault, leavesDoubt } from "./sqlite-fault.ts";
 export interface Unit<T> {
   /** About how much it writes. */
   readonly bytes: number;
+  /** Nobody stands still until it is written. */
+  readonly canWait?: boolean;
   /** Reads and writes the database and nothing else: it may be run twice. */
   run(): T;
   /** Called once, after the commit and before the promise resolves. */
@@ -30,8 +34,8 @@ export interface GroupCommitParts {
   readonly writeBack: () => void;
   /** Runs work in a later turn of the event loop. */
   readonly defer?: (work: () => void) => void;
-  /** Resolves a moment later, and rejects when the signal aborts. Absent: there is no such moment to wait for. */
-  readonly rest?: (signal: AbortSignal) => Promise<void>;
+  /** Resolves so much later, and rejects when the signal aborts. Absent: there is no moment to wait for. */
+  readonly pause?: (ms: number, signal: AbortSignal) => Promise<void>;
 }
 
 export interface CommitCounters {
@@ -43,6 +47,10 @@ export interface CommitCounters {
 /** A transaction blocks this thread for as long as its bytes take to the disk, so there is a limit to them. */
 const TRANSACTION_MAX_BYTES = 4 * 1024 * 1024;
 const WRITE_BACK_ABOVE_BYTES = 4 * 1024 * 1024;
+/** Longer than the pause between two writes of one handoff. */
+const QUIET_MS = 30;
+/** Between two transactions of nothing but what can wait: at most 50 fsyncs a second, and a checkpoint is no later than this. */
+const GATHER_MS = 20;
 /** Pages that a small unit touches, in bytes. */
 const UNIT_OVERHEAD_BYTES = 64 * 1024;
 
@@ -58,9 +66,10 @@ export class GroupCommit {
   readonly #path: string;
   readonly #writeLogBack: () => void;
   readonly #defer: (work: () => void) => void;
-  readonly #rest: GroupCommitParts["rest"];
-  readonly #resting = new AbortController();
+  readonly #pause: GroupCommitParts["pause"];
+  readonly #pausing = new AbortController();
   #isResting = false;
+  #isGathering = false;
   #queue: Queued[] = [];
   #scheduled = false;
   #ended = false;
@@ -69,11 +78,11 @@ export class GroupCommit {
   #broken: { readonly cause: unknown } | undefined;
   #counters: CommitCounters = { units: 0, failedUnits: 0, transactions: 0 };
 
-  constructor({ db, path, writeBack, rest, defer = setImmediate }: GroupCommitParts) {
+  constructor({ db, path, writeBack, pause, defer = setImmediate }: GroupCommitParts) {
     this.#db = db;
     this.#path = path;
     this.#writeLogBack = writeBack;
-    this.#rest = rest;
+    this.#pause = pause;
     this.#defer = defer;
   }
 
@@ -102,7 +111,7 @@ export class GroupCommit {
         };
       };
       this.#queue.push({ bytes: unit.bytes, run, reject });
-      this.#schedule();
+      if (unit.canWait !== true || !this.#isGathering) this.#schedule();
     });
   }
 
@@ -110,7 +119,7 @@ export class GroupCommit {
   async end(): Promise<void> {
     await this.drain();
     this.#ended = true;
-    this.#resting.abort();
+    this.#pausing.abort();
   }
 
   /** Resolves when everything that was submitted so far has been answered. */
@@ -131,12 +140,25 @@ export class GroupCommit {
     this.#scheduled = false;
     if (this.#ended) return;
     const batch = this.#nextBatch();
-    if (batch.length > 0) this.#transact(batch);
-    else if (this.#rest === undefined || this.#drained.length > 0) this.#writeBack();
-    else this.#writeBackWhenQuiet(this.#rest);
+    if (batch.length > 0) {
+      this.#transact(batch);
+      this.#gather();
+    } else if (this.#pause === undefined || this.#drained.length > 0) this.#writeBack();
+    else this.#writeBackWhenQuiet(this.#pause);
     if (this.#queue.length > 0 || (this.#isWriteBackDue() && !this.#isResting)) this.#schedule();
     if (this.#queue.length === 0) for (const resolve of this.#drained.splice(0)) resolve();
   };
+
+  /** For a moment, what can wait does. */
+  #gather(): void {
+    if (this.#pause === undefined || this.#isGathering) return;
+    this.#isGathering = true;
+    const over = () => {
+      this.#isGathering = false;
+      if (this.#queue.length > 0) this.#schedule();
+    };
+    this.#pause(GATHER_MS, this.#pausing.signal).then(over, over);
+  }
 
   #nextBatch(): Queued[] {
     let bytes = 0;
@@ -208,7 +230,7 @@ export class GroupCommit {
     return this.#loggedBytes > WRITE_BACK_ABOVE_BYTES && this.#broken === undefined;
   }
 
-  #writeBackWhenQuiet(rest: NonNullable<GroupCommitParts["rest"]>): void {
+  #writeBackWhenQuiet(pause: NonNullable<GroupCommitParts["pause"]>): void {
     if (this.#isResting || !this.#isWriteBackDue()) return;
     this.#isResting = true;
     const { transactions } = this.#counters;
@@ -218,7 +240,7 @@ export class GroupCommit {
       if (wasQuiet) this.#writeBack();
       else this.#schedule();
     };
-    rest(this.#resting.signal).then(
+    pause(QUIET_MS, this.#pausing.signal).then(
       () => over(this.#queue.length === 0 && this.#counters.transactions === transactions),
       () => over(false),
     );

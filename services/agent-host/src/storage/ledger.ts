@@ -4,8 +4,9 @@
 import type { DatabaseSync } from "node:sqlite";
 import { Fault } from "@godwit/common/fault";
 import type { SignedBytes } from "@godwit/common/lease";
+import type { Checkpoint } from "@godwit/lineage";
 import { AgentRows } from "./agent-rows.ts";
-import { CheckpointRows, checkpointToKeep, type HeaderToKeep, headerToKeep } from "./checkpoint-rows.ts";
+import { CheckpointRows, checkpointToKeep, type HeaderToKeep, headerToKeep, type Newest } from "./checkpoint-rows.ts";
 import { checkpointNamedBy, type JournalEntry } from "./journal.ts";
 import { checkpointRefusal, journalRefusal, relinquishedAfter } from "./rules.ts";
 import type { ForcedChoice } from "./set-aside.ts";
@@ -28,6 +29,8 @@ export interface Effect {
   readonly gone: boolean;
   readonly staged: StagedHandoff | undefined;
   readonly unstaged: readonly string[];
+  /** With which the agent's next checkpoint is written at once. */
+  readonly newest: Newest | undefined;
 }
 
 /** Headers are pruned when this many were added, so that not every checkpoint pays for it. */
@@ -39,6 +42,8 @@ export class Ledger {
   readonly staging: StagingRows;
   readonly #rules: StorageRules;
   readonly #addedSincePruning = new Map<string, number>();
+  /** As of the last commit. Whatever is written about an agent takes it out; what is committed puts the new one in. */
+  readonly #newest = new Map<string, Newest>();
 
   constructor(db: DatabaseSync, path: string, rules: StorageRules) {
     this.agents = new AgentRows(db, path);
@@ -49,9 +54,14 @@ export class Ledger {
 
   apply({ unit, checkpoint, spine, staged }: PreparedUnit): Effect {
     const { agentId, journal } = unit;
+    const newest = this.#newest.get(agentId);
+    this.#newest.delete(agentId);
     const before = this.agents.get(agentId);
     if (unit.onlyIn?.includes(before?.journal.phase ?? "none") === false) {
       throw new Fault({ code: "AGENT_EXISTS", agentId });
+    }
+    if (before && newest && checkpoint && isCheckpointAlone(unit) && this.checkpoints.comesNext(checkpoint, newest)) {
+      return this.#putNext(before, { unit, checkpoint }, newest);
     }
     if (unit.setAside !== undefined) this.#setAside(agentId, unit.setAside, journal ?? before?.journal);
     const stagedNow = unit.stage && staged && this.#stage(before, unit.stage, staged);
@@ -68,7 +78,14 @@ export class Ledger {
 
     const unstaged = [unit.promoteStaging, unit.dropStaging].filter((id) => id !== undefined);
     const gone = unit.dropStaging !== undefined && this.#removeIfNothingIsLeft(agent ?? before);
-    return { agent, gone, staged: stagedNow, unstaged };
+    const known = checkpoint && isCheckpointAlone(unit) ? this.checkpoints.newest(checkpoint) : undefined;
+    return { agent, gone, staged: stagedNow, unstaged, newest: known };
+  }
+
+  /** After the commit, in the order of the units. */
+  committed(agentId: string, { newest }: Effect): void {
+    if (newest === undefined) this.#newest.delete(agentId);
+    else this.#newest.set(agentId, newest);
   }
 
   /** Throws Fault INVALID_ARGUMENT unless the agent is terminated. */
@@ -80,6 +97,7 @@ export class Ledger {
       throw new Fault({ code: "INVALID_ARGUMENT", field: "agent", reason });
     }
     const handoffs = [...this.staging.all()].filter((handoff) => handoff.agentId === agentId);
+    this.#newest.delete(agentId);
     this.staging.deleteOfAgent(agentId);
     this.checkpoints.dropAll(agentId);
     return handoffs.map(({ handoffId }) => handoffId);
@@ -114,12 +132,11 @@ export class Ledger {
       throw new Fault({ code: "INVALID_ARGUMENT", field: "promoteStaging", reason });
     }
     const { checkpoint, receipts, spine } = staged;
-    if (!this.checkpoints.holds(checkpoint)) {
-      const refusal = checkpointRefusal(before, journal, checkpoint.header);
-      if (refusal !== undefined) throw refusal;
-    }
+    const isHeld = this.checkpoints.holds(checkpoint);
+    const refusal = isHeld ? undefined : checkpointRefusal(before, journal, checkpoint.header);
+    if (refusal !== undefined) throw refusal;
     for (const signed of spine) this.checkpoints.putOnSpine(headerToKeep(agentId, signed));
-    this.checkpoints.putCheckpoint(checkpoint, receipts);
+    if (!isHeld) this.checkpoints.putCheckpoint(checkpoint, receipts);
     this.staging.delete(handoffId);
     return staged;
   }
@@ -146,6 +163,22 @@ export class Ledger {
     const agent = { agentId, name, moduleDigest, manifestDigest, journal, newestRelinquished };
     this.agents.put(agent);
     return agent;
+  }
+
+  /** What nearly every unit is: the next checkpoint of an agent that runs here. */
+  #putNext(
+    agent: StoredAgent,
+    { unit, checkpoint }: { readonly unit: CheckpointAlone; readonly checkpoint: HeaderToKeep },
+    before: Newest,
+  ): Effect {
+    const refusal = checkpointRefusal(agent, undefined, checkpoint.header);
+    if (refusal !== undefined) throw refusal;
+    const keep = unit.pruneLater === true ? undefined : this.#rules.keepStates;
+    const content = { state: unit.checkpoint.state, receipts: unit.receipts ?? [] };
+    const named = checkpointNamedBy(agent.journal);
+    const newest = this.checkpoints.putNext(checkpoint, content, { before, keep, named });
+    if (keep !== undefined) this.#pruneHeaders(unit.agentId);
+    return { agent: undefined, gone: false, staged: undefined, unstaged: [], newest };
   }
 
   #putCheckpoint(
@@ -177,8 +210,12 @@ export class Ledger {
   }
 
   #prune(agent: StoredAgent | undefined, agentId: string): void {
-    const { keepStates, keepHeaders } = this.#rules;
-    this.checkpoints.pruneStates(agentId, keepStates, agent && checkpointNamedBy(agent.journal));
+    this.checkpoints.pruneStates(agentId, this.#rules.keepStates, agent && checkpointNamedBy(agent.journal));
+    this.#pruneHeaders(agentId);
+  }
+
+  #pruneHeaders(agentId: string): void {
+    const { keepHeaders } = this.#rules;
     const added = (this.#addedSincePruning.get(agentId) ?? PRUNE_EVERY) + 1;
     const due = added >= Math.min(PRUNE_EVERY, Math.max(1, keepHeaders / 8));
     if (due) this.checkpoints.pruneHeaders(agentId, keepHeaders);
@@ -199,6 +236,15 @@ export function prepareUnit(unit: WriteUnit): PreparedUnit {
     sizeOf(unit.spine) +
     sizeOf(stage?.spine);
   return { unit, checkpoint, spine, staged, bytes };
+}
+
+type CheckpointAlone = WriteUnit & { readonly checkpoint: Checkpoint };
+
+/** Whether it is a checkpoint and its receipts, and nothing besides. */
+function isCheckpointAlone(unit: WriteUnit): unit is CheckpointAlone {
+  const { agent, journal, spine, setAside, stage, promoteStaging, dropStaging } = unit;
+  const others = agent ?? journal ?? spine ?? setAside ?? stage ?? promoteStaging ?? dropStaging;
+  return unit.checkpoint !== undefined && others === undefined;
 }
 
 /** A package that is staged, or dropped, makes no agent. */

@@ -9,13 +9,17 @@ const CELLS = `agent_id, era, major, tick, digest, base_digest, state_digest, pa
 export class OrphanRows {
   readonly #statements: Readonly<Record<keyof typeof SQL, StatementSync>>;
 
+  /** Whether there may be any at all: on most hosts there never are, and every checkpoint asks. */
+  #mayBeAny: boolean;
+
   constructor(db: DatabaseSync) {
     const prepared = Object.entries(SQL).map(([name, sql]) => [name, db.prepare(sql)] as const);
     this.#statements = Object.fromEntries(prepared) as Record<keyof typeof SQL, StatementSync>;
+    this.#mayBeAny = db.prepare("SELECT 1 FROM set_aside LIMIT 1").get() !== undefined;
   }
 
   has(agentId: string, digest: string): boolean {
-    return this.#statements.one.get(agentId, digest) !== undefined;
+    return this.#mayBeAny && this.#statements.one.get(agentId, digest) !== undefined;
   }
 
   hasAny(agentId: string): boolean {
@@ -24,6 +28,7 @@ export class OrphanRows {
 
   /** Moves a checkpoint out of the agent's, with its receipts; its state stays where it is. */
   put(agentId: string, digest: string): void {
+    this.#mayBeAny = true;
     this.#statements.put.run(agentId, digest);
     this.#statements.leave.run(agentId, digest);
   }

@@ -1,7 +1,7 @@
 // Rows of the database as typed values, and the seal that tells a damaged one from a good one: SQLite itself checks
 // structure, not content.
 
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import type { SQLOutputValue } from "node:sqlite";
 import { Fault } from "@godwit/common/fault";
 
@@ -10,17 +10,13 @@ export type Cell = string | bigint | Uint8Array | null;
 
 /** SHA-256 over cells with their kinds and lengths, so that no two lists of cells look alike. */
 export function sealOf(cells: readonly Cell[]): Uint8Array {
-  const hash = createHash("sha256");
-  for (const cell of cells) {
-    if (cell === null) {
-      hash.update("n;");
-      continue;
-    }
-    const bytes = cell instanceof Uint8Array ? cell : Buffer.from(cell.toString());
-    hash.update(`${typeof cell === "bigint" ? "i" : typeof cell === "string" ? "t" : "b"}${bytes.length};`);
-    hash.update(bytes);
-  }
-  return new Uint8Array(hash.digest());
+  const parts = cells.map((cell) => {
+    if (cell === null) return Buffer.from("n;");
+    if (cell instanceof Uint8Array) return Buffer.concat([Buffer.from(`b${cell.length};`), cell]);
+    const text = cell.toString();
+    return Buffer.from(`${typeof cell === "bigint" ? "i" : "t"}${Buffer.byteLength(text)};${text}`);
+  });
+  return new Uint8Array(hash("sha256", Buffer.concat(parts), "buffer"));
 }
 
 export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {

@@ -80,6 +80,8 @@ export interface WriteUnit {
    * makes superfluous is forgotten with the next unit of the agent that does not say so.
    */
   readonly pruneLater?: boolean;
+  /** Nobody stands still until this is written: it may wait a moment for units of others (group-commit.ts). */
+  readonly canWait?: boolean;
   /** Nothing happens when it is not there. An agent in phase `replica` of which nothing is left then is gone. */
   readonly dropStaging?: string;
 }

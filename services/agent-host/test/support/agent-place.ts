@@ -2,6 +2,7 @@
 // the test's. The supervisor's loop sleeps on the place's clock, so a test waits until it sleeps, never for a time.
 
 import { setImmediate as nextTurn } from "node:timers/promises";
+import { systemClock } from "@godwit/common/clock";
 import type { AuthorityRecord } from "@godwit/common/lease";
 import { type Checkpoint, refOf } from "@godwit/lineage";
 import { parseManifest } from "@godwit/sandbox";
@@ -298,5 +299,6 @@ export class AgentPlace {
 }
 
 function openDirectory(path: string): Promise<DataDirectory> {
-  return DataDirectory.open(path, { clock: new FakeClock(), rules: { keepHeaders: 1_000, keepStates: 50 } });
+  // The disk is a real one, and what waits for it waits for real.
+  return DataDirectory.open(path, { clock: systemClock, rules: { keepHeaders: 1_000, keepStates: 50 } });
 }
