@@ -19,7 +19,7 @@ import {
 } from "./stage.ts";
 
 describe("a planned move", () => {
-  test("EI-10: the first tick on the target is the source's last plus one, and the budget is right to the microcent", async () => {
+  test("T-24, EI-10: the first tick on the target is the source's last plus one, and the budget is right to the microcent", async () => {
     await using cluster = await clusterOf({ name: "a", price: 1_000n }, { name: "b", price: 2_000n });
     const [a, b] = [cluster.host("a"), cluster.host("b")];
     const agentId = await startSurvivor(cluster, a);
@@ -40,6 +40,10 @@ describe("a planned move", () => {
     expect(arrival?.line).toContain(`moved before tick ${done.tick + 1n}: price 1000 -> 2000`);
 
     expect({ gaps: lineage.gaps, orphans: lineage.orphans }).toEqual({ gaps: 0, orphans: [] });
+    // What the target charges is its own price, from the first tick on; a fraction of a microcent is carried over.
+    const { elapsedNs, cost } = migrated?.receipts ?? { elapsedNs: 0n, cost: 0n };
+    expect(elapsedNs).toBeGreaterThan(0n);
+    expect(Math.abs(Number(cost) - Number(elapsedNs * 2_000n) / 1e9)).toBeLessThanOrEqual(1);
     // Stopped, its newest checkpoint is its last tick, and the receipts of all hosts are what it ever cost.
     await b.host.stopAgent({ agentId });
     const stopped = await b.agent(agentId);

@@ -7,6 +7,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { RetiredReason } from "@godwit/proto/godwit/registry/v1/authority";
+import { counterAgent, op } from "@godwit/sandbox/testing";
 import { serviceEntry } from "@godwit/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { budget, clusterOf, settlesOnOneOwner, startSurvivor, survivor, survivorWasm, ticksOn } from "./stage.ts";
@@ -18,7 +19,7 @@ beforeAll(async () => {
 afterAll(() => rm(dir, { recursive: true }));
 
 describe("an endless loop", () => {
-  test("costs the others of its worker no committed tick, and after five failed ticks it is released", async () => {
+  test("T-38: costs the others of its worker no committed tick, and after five failed ticks it is released", async () => {
     const loop = join(dir, "loop.wasm");
     await writeFile(loop, endlessLoop());
     await using cluster = await clusterOf({ name: "a", env: { GODWIT_WORKERS: "1" } });
@@ -56,7 +57,7 @@ describe("an endless loop", () => {
   });
 });
 
-test("bad input gets a typed refusal that says what to do; the host lives and its agents tick on", async () => {
+test("T-26, T-27, T-28, T-43: bad input gets a typed refusal that says what to do; the host lives and its agents tick on", async () => {
   await using cluster = await clusterOf({ name: "a", capabilities: ["clock", "rand", "log", "pricing"] });
   const a = cluster.host("a");
   const agentId = await startSurvivor(cluster, a);
@@ -93,6 +94,31 @@ test("bad input gets a typed refusal that says what to do; the host lives and it
   const large = { ...good.manifest, resource_limits: { max_memory_bytes: 2 ** 32 } };
   expect(await refused(run(survivorWasm, { manifest: large }))).toBe("MEMORY_TOO_LARGE");
   expect(await refused(a.host.runAgent(specOnly("{ not json")))).toBe("MANIFEST_INVALID");
+  const parts = (name: string, part: object) => counterAgent({ parts: { [name]: part } });
+  const hostile: readonly (readonly [string, Uint8Array])[] = [
+    ["a checkpoint without a size", parts("agent_checkpoint", { results: [], code: [] })],
+    ["malloc of 64 bits", parts("malloc", { results: ["i64"], code: op.const64(0) })],
+    ["a memory that nobody sees", counterAgent({ memoryExport: undefined })],
+    ["no memory", counterAgent({ memories: [], memoryExport: undefined })],
+    ["another agent's memory", counterAgent({ extra: [{ id: 2, body: [1, 1, 0x61, 1, 0x62, 0x02, 0x00, 0x01] }] })],
+    ["a checkpoint of 4 GiB", parts("agent_checkpoint", { code: op.const(-1) })],
+    ["an endless _initialize", parts("_initialize", { code: op.forever })],
+    ["an endless agent_init", parts("agent_init", { code: op.forever })],
+    ["an endless agent_checkpoint", parts("agent_checkpoint", { code: [...op.forever, ...op.const(0)] })],
+    ["a trapping agent_init", parts("agent_init", { code: op.unreachable })],
+  ];
+  for (const [what, module] of hostile) {
+    const path = join(dir, "hostile.wasm");
+    await writeFile(path, module);
+    expect(await refused(run(path, { manifest: {} })), what).toBe("MODULE_INVALID");
+  }
+  const newer = { capabilities: { clock: { version: 99 } } };
+  expect(await refused(run(survivorWasm, { manifest: newer }))).toBe("MANIFEST_INVALID");
+  const negative = { ...good.manifest, resource_limits: { max_cpu_millis: -1 } };
+  expect(await refused(run(survivorWasm, { manifest: negative }))).toBe("MANIFEST_INVALID");
+  const stateless = { ...good.manifest, resource_limits: { max_storage_bytes: 1 } };
+  expect(await refused(run(survivorWasm, { manifest: stateless }))).toBe("MODULE_INVALID");
+  expect(await refused(run(survivorWasm, { name: "" }))).toBe("INVALID_ARGUMENT");
   expect(await refused(a.host.setPrice({ pricePerSecond: 2n ** 64n - 1n }))).toBe("INVALID_ARGUMENT");
 
   const after = await a.host.describeHost({});

@@ -83,6 +83,7 @@ export interface AgentCode {
   readonly module: WasmModule;
   readonly memoryExport: string;
   readonly maxMemoryBytes: number;
+  readonly maxStateBytes: number;
   readonly hostcalls: readonly HostcallName[];
   readonly wasi: WasiGrant | undefined;
 }

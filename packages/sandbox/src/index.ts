@@ -10,7 +10,9 @@ export {
 } from "./events/event-log.ts";
 export {
   type DeclaredCapability,
+  type DeclaredLimits,
   declaredCapabilities,
+  declaredLimits,
   type Manifest,
   type MigrationPolicy,
   maxManifestBytes,

@@ -60,6 +60,24 @@ export function parseManifest(bytes: Uint8Array): Manifest {
   };
 }
 
+/** What an agent may use at most, as its author has declared it; what is absent is the host's to say. */
+export interface DeclaredLimits {
+  readonly memoryLimitBytes?: number;
+  /** Of one tick. */
+  readonly tickLimitMs?: number;
+  readonly stateLimitBytes?: number;
+}
+
+/** T-43: declared limits hold, wherever the agent is started. */
+export function declaredLimits({ resourceLimits }: Manifest): DeclaredLimits {
+  const { maxMemoryBytes, maxCpuMillis, maxStorageBytes } = resourceLimits;
+  return {
+    ...(maxMemoryBytes === undefined ? {} : { memoryLimitBytes: maxMemoryBytes }),
+    ...(maxCpuMillis === undefined ? {} : { tickLimitMs: maxCpuMillis }),
+    ...(maxStorageBytes === undefined ? {} : { stateLimitBytes: maxStorageBytes }),
+  };
+}
+
 /** What of a manifest a host does not have; sorted, empty if it has all. */
 export function missingCapabilities(manifest: Manifest, offered: ReadonlySet<Capability>): string[] {
   const names: ReadonlySet<string> = offered;

@@ -8,7 +8,6 @@ import type { WasmModule } from "./engine.ts";
 import type { WasiGrant } from "./wasi-abi.ts";
 
 export interface WorkerLimits {
-  readonly maxStateBytes: number;
   readonly maxLogBytes: number;
   readonly maxEventBytes: number;
 }
@@ -32,6 +31,7 @@ export interface Load {
   readonly module: WasmModule;
   readonly memoryExport: string;
   readonly maxMemoryBytes: number;
+  readonly maxStateBytes: number;
   /** Linked; nothing else is. */
   readonly hostcalls: readonly HostcallName[];
   /** Undefined: it imports nothing of WASI. */

@@ -36,6 +36,10 @@ export interface StartOptions {
   readonly capabilities: ReadonlySet<Capability>;
   /** The manifest's own limit; at most that of the rules. */
   readonly memoryLimitBytes?: number;
+  /** At most the rules' tick time-out, which holds where this is absent or longer. */
+  readonly tickLimitMs?: number;
+  /** Less than the rules allow; absent or more: what they allow. */
+  readonly stateLimitBytes?: number;
   /** What to resume from; undefined begins the agent. */
   readonly state: Uint8Array | undefined;
   /** What the agent may see of its host while it is started; nothing if absent. */
@@ -50,6 +54,7 @@ export interface ReplayOptions {
   readonly capabilities: ReadonlySet<Capability>;
   /** As it was for the agent whose ticks these are, since it sees how far its memory grows. */
   readonly memoryLimitBytes?: number;
+  readonly stateLimitBytes?: number;
   /** Before the first tick. */
   readonly state: Uint8Array;
   readonly ticks: readonly RecordedTick[];
@@ -71,8 +76,8 @@ export class Sandbox {
     this.#clock = parts.clock;
     this.#rules = checkRules(rules);
     this.#modules = new ModuleCache(rules, parts.compile);
-    const { maxStateBytes, maxLogBytes, maxEventBytes } = rules;
-    const limits = { maxStateBytes, maxLogBytes, maxEventBytes };
+    const { maxLogBytes, maxEventBytes } = rules;
+    const limits = { maxLogBytes, maxEventBytes };
     this.#threads = parts.threads?.(limits) ?? new Spares(limits);
     const laneParts = {
       clock: parts.clock,
@@ -127,7 +132,7 @@ export class Sandbox {
         code,
         state,
         input,
-        tickTimeoutMs: this.#rules.tickTimeoutMs,
+        tickTimeoutMs: Math.min(this.#rules.tickTimeoutMs, options.tickLimitMs ?? Number.POSITIVE_INFINITY),
       },
     );
     lane.agents += 1;
@@ -182,14 +187,15 @@ export class Sandbox {
     const { module, signal } = options;
     if (!(module instanceof AdmittedModule)) throw new TypeError("module must come from Sandbox.compile");
     checkGranted(module, options.capabilities);
-    this.#checkState(options.state);
+    const maxStateBytes = Math.min(this.#rules.maxStateBytes, options.stateLimitBytes ?? Number.POSITIVE_INFINITY);
+    checkState(options.state, maxStateBytes);
     const { code, maxMemoryBytes } = await module.code(this.#memoryLimit(options.memoryLimitBytes));
     signal.throwIfAborted();
     this.#refuseIfStopped();
     const { memoryExport, wasi: functions } = module.shape;
     const granted = { clock: options.capabilities.has("clock"), rand: options.capabilities.has("rand") };
     const wasi = functions.length === 0 ? undefined : { functions, ...granted };
-    return { module: code, memoryExport, maxMemoryBytes, hostcalls: module.imports, wasi };
+    return { module: code, memoryExport, maxMemoryBytes, maxStateBytes, hostcalls: module.imports, wasi };
   }
 
   #wallNs(): bigint {
@@ -209,21 +215,18 @@ export class Sandbox {
     return wantedBytes;
   }
 
-  #checkState(state: Uint8Array | undefined): void {
-    const { maxStateBytes } = this.#rules;
-    if (state === undefined || state.length <= maxStateBytes) return;
-    throw new Fault({
-      code: "STATE_INVALID",
-      reason: `it has ${state.length} bytes; at most ${maxStateBytes} are kept`,
-    });
-  }
-
   #refuseIfStopped(): void {
     if (this.#stopped) throw new Error("the sandbox is stopped");
   }
 }
 
-type CodeOptions = "module" | "capabilities" | "memoryLimitBytes" | "state" | "signal";
+type CodeOptions = "module" | "capabilities" | "memoryLimitBytes" | "stateLimitBytes" | "state" | "signal";
+
+function checkState(state: Uint8Array | undefined, maxStateBytes: number): void {
+  if (state === undefined || state.length <= maxStateBytes) return;
+  const reason = `it has ${state.length} bytes; at most ${maxStateBytes} are kept`;
+  throw new Fault({ code: "STATE_INVALID", reason });
+}
 
 function checkGranted(module: CompiledModule, granted: ReadonlySet<Capability>): void {
   try {

@@ -197,6 +197,45 @@ describe("a module", () => {
     expect(await reason(start)).toContain("which its manifest does not declare");
   });
 
+  test("T-27: of two that are loaded at once each gets what its own manifest declares, however often", async () => {
+    const sandbox = sandboxOf({ workers: 2 });
+    const capability = { clock_now: "clock", node_price: "pricing" } as const;
+    await Promise.all(
+      Array.from({ length: 100 }, async (_, index) => {
+        const name = index % 2 === 0 ? "clock_now" : "node_price";
+        const other = index % 2 === 0 ? "node_price" : "clock_now";
+        const granted = new Set<Capability>([capability[name]]);
+        const module = await sandbox.compile(counterAgent({ hostcalls: [name], parts: answerOf(op.call(0)) }), granted);
+        const agent = await sandbox.start({
+          agentId: `${index}`,
+          module,
+          capabilities: granted,
+          state: undefined,
+          signal: never,
+        });
+        const seen = countOf((await ticked(agent, { pricePerSecond: 77n })).state);
+        if (name === "node_price") expect(seen).toBe(77n);
+        else expect(seen).toBeGreaterThan(1_000_000_000_000n);
+        const foreign = sandbox.compile(counterAgent({ hostcalls: [other] }), granted);
+        await expect(foreign).rejects.toMatchObject({ code: "MODULE_INVALID" });
+        await agent.stop();
+      }),
+    );
+  });
+
+  test("that is one of a thousand is not kept for ever: memory is bounded", async () => {
+    const sandbox = sandboxOf();
+    const filler = "x".repeat(40_000);
+    const before = process.memoryUsage().rss;
+    for (let number = 0; number < 1_000; number++) {
+      const body = [4, 0x6e, 0x61, 0x6d, 0x65, ...new TextEncoder().encode(`${filler}${number}`)];
+      await sandbox.compile(counterAgent({ extra: [{ id: 0, body }] }), all);
+    }
+    expect(process.memoryUsage().rss - before).toBeLessThan(400 << 20);
+    const agent = await startAgent(sandbox, {});
+    expect(countOf((await ticked(agent)).state)).toBe(1n);
+  });
+
   test("that is too large, no WebAssembly, or does not validate is refused with a reason", async () => {
     const sandbox = sandboxOf({ maxModuleBytes: 1_000 });
     expect(await reason(sandbox.compile(new Uint8Array(1_001), all))).toContain("at most 1000");

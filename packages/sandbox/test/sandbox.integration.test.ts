@@ -4,6 +4,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import type { Capability } from "../src/abi.ts";
 import type { AgentInstance, TickInput, TickResult } from "../src/agent.ts";
 import type { WorkerLost } from "../src/pool/lane.ts";
+import { declaredLimits, parseManifest } from "../src/manifest.ts";
 import { defaultSandboxRules, type SandboxRules } from "../src/rules.ts";
 import { Sandbox } from "../src/sandbox.ts";
 import {
@@ -60,6 +61,10 @@ function bad(result: TickResult): Extract<TickResult, { kind: "failed" }> {
 
 async function countAfterTick(agent: AgentInstance): Promise<bigint> {
   return countOf(good(await agent.tick(input, never)).state);
+}
+
+function parse(limits: object) {
+  return parseManifest(new TextEncoder().encode(JSON.stringify({ resource_limits: limits })));
 }
 
 async function faultOf(work: Promise<unknown>): Promise<{ code: string; message: string }> {
@@ -161,7 +166,7 @@ describe("a tick", () => {
 });
 
 describe("a failed tick", () => {
-  test("a trap leaves the agent at the state before the tick", async () => {
+  test("T-37: a trap leaves the agent at the state before the tick", async () => {
     const halfDone = [...op.store64(at.count, op.const64(999)), ...op.unreachable];
     const agent = await startAgent(sandboxOf(), { options: { parts: { agent_tick: tickThat(halfDone, 2) } } });
     await agent.tick(input, never);
@@ -194,7 +199,7 @@ describe("a failed tick", () => {
     expect(lost).toEqual([]);
   });
 
-  test("a manifest's own memory limit holds", async () => {
+  test("T-43: a manifest's own memory limit holds", async () => {
     const grow = { code: [...op.store64(at.count, [...op.const(4), ...op.grow, 0xac]), ...noMoreWork] }; // i64.extend_i32_s
     const sandbox = sandboxOf();
     const module = await sandbox.compile(counterAgent({ parts: { agent_tick: grow } }), none);
@@ -204,6 +209,26 @@ describe("a failed tick", () => {
     const narrow = await sandbox.start({ ...options, memoryLimitBytes: 4 * 65_536 });
     expect(BigInt.asIntN(64, await countAfterTick(narrow))).toBe(-1n);
     expect((await faultOf(sandbox.start({ ...options, memoryLimitBytes: 2 ** 30 }))).code).toBe("MEMORY_TOO_LARGE");
+  });
+
+  test("T-43: so do its limits of a tick's time and of the state", async () => {
+    const turns = [...op.load64(at.scratch), ...op.const64(3_000_000), 0x54, 0x0d, 0x00]; // i64.lt_u, br_if 0
+    const add = op.store64(at.scratch, [...op.load64(at.scratch), ...op.const64(1), ...op.add64]);
+    const slow = tickThat([0x03, 0x40, ...add, ...turns, 0x0b], 1);
+    const sandbox = sandboxOf();
+    const module = await sandbox.compile(counterAgent({ parts: { agent_tick: slow } }), none);
+    const options = { agentId: "a", module, capabilities: none, state: undefined, signal: never };
+    const limited = await sandbox.start({ ...options, ...declaredLimits(parse({ max_cpu_millis: 1 })) });
+    expect(await countAfterTick(limited)).toBe(1n);
+    expect(bad(await limited.tick(input, never))).toMatchObject({ reason: "time-out" });
+    const free = await sandbox.start({ ...options, ...declaredLimits(parse({ max_cpu_millis: 0 })) });
+    expect(await countAfterTick(free)).toBe(1n);
+    expect(await countAfterTick(free)).toBe(2n);
+
+    const small = declaredLimits(parse({ max_storage_bytes: 7 }));
+    expect((await faultOf(sandbox.start({ ...options, ...small }))).message).toContain("at most 7 are kept");
+    expect((await faultOf(sandbox.start({ ...options, ...small, state: stateOf(1n) }))).code).toBe("STATE_INVALID");
+    await sandbox.start({ ...options, ...declaredLimits(parse({ max_storage_bytes: 8 })) });
   });
 
   test.each([
@@ -248,7 +273,7 @@ describe("a failed tick", () => {
 });
 
 describe("an endless loop", () => {
-  test("costs its agent the tick, and the others of its worker not one", async () => {
+  test("T-38: costs its agent the tick, and the others of its worker not one", async () => {
     const sandbox = sandboxOf();
     const looping = await startAgent(sandbox, {
       agentId: "looping",
@@ -304,7 +329,7 @@ describe("an endless loop", () => {
     ["agent_init", { parts: { agent_init: { code: op.forever } } }],
     ["agent_checkpoint", { parts: { agent_checkpoint: { code: [...op.forever, ...op.const(0)] } } }],
     ["agent_checkpoint_ptr", { parts: { agent_checkpoint_ptr: { code: [...op.forever, ...op.const(0)] } } }],
-  ] satisfies [string, CounterOptions][])("in %s is ended too", async (_, options) => {
+  ] satisfies [string, CounterOptions][])("T-28: in %s is ended too", async (_, options) => {
     const sandbox = sandboxOf({ callTimeoutMs: 1_500 });
     const other = await startAgent(sandbox);
     expect(await countAfterTick(other)).toBe(1n);
@@ -314,7 +339,7 @@ describe("an endless loop", () => {
     expect(await countAfterTick(other)).toBe(2n);
   });
 
-  test.each(["malloc", "agent_resume"])("in %s is ended when a state is resumed", async (name) => {
+  test.each(["malloc", "agent_resume"])("T-28: in %s is ended when a state is resumed", async (name) => {
     const code = name === "malloc" ? [...op.forever, ...op.const(0)] : op.forever;
     const sandbox = sandboxOf({ callTimeoutMs: 1_500 });
     const agent = await startAgent(sandbox, { options: { parts: { [name]: { code } } } });

@@ -80,7 +80,7 @@ async function expectWholeUnits(directory: DataDirectory, ticks: ReadonlyMap<str
 }
 
 describe("kill -9", () => {
-  test("at any moment loses no acknowledged unit, leaves none in halves, and frees the lock", {
+  test("T-36: at any moment loses no acknowledged unit, leaves none in halves, and frees the lock", {
     timeout: 400_000,
   }, async () => {
     const path = await temporaryDirectory();
@@ -121,7 +121,7 @@ describe("kill -9", () => {
 });
 
 describe("the lock", () => {
-  test("keeps a second process, and a second opener in the same one, out: they are told who has it", async () => {
+  test("T-36: keeps a second process, and a second opener in the same one, out: they are told who has it", async () => {
     const path = await temporaryDirectory();
     const directory = await openAt(path);
     const [zero] = chain(1);
@@ -256,7 +256,7 @@ describe("a directory that is damaged is refused, and left as it is", () => {
     await (await openAt(path)).close();
   });
 
-  test("a database that is gone is no reason to begin anew with another key", async () => {
+  test("T-34: a database that is gone is no reason to begin anew with another key", async () => {
     const { path, database } = await written();
     rmSync(database);
     await expect(openAt(path)).rejects.toSatisfy(isCorrupt);

@@ -75,7 +75,7 @@ describe("a module is refused", () => {
     ["agent_resume", { params: i32 }, "it must be (i32, i32) -> ()"],
     ["malloc", { results: ["i64"], code: op.const64(0) }, "exports malloc as (i32) -> (i64)"],
     ["_initialize", { params: i32 }, "exports _initialize as (i32) -> ()"],
-  ] as const)("whose %s has a wrong signature", (name, part, message) => {
+  ] as const)("T-26: whose %s has a wrong signature", (name, part, message) => {
     expect(refusal(counterAgent({ parts: { [name]: part } }))).toContain(message);
   });
 
@@ -102,7 +102,7 @@ describe("a module is refused", () => {
     ["table", [0x01, 0x70, 0x00, 0x01]],
     ["global", [0x03, 0x7f, 0x00]],
     ["tag", [0x04, 0x00, 0x00]],
-  ])("that imports a %s", (kind, description) => {
+  ])("T-27: that imports a %s", (kind, description) => {
     const extra = [{ id: 2, body: [1, 1, 0x61, 1, 0x62, ...description] }];
     expect(refusal(counterAgent({ extra }))).toContain(`which is a ${kind}`);
   });

@@ -4,7 +4,7 @@
 // compared with the bounds of its memory and with the limits.
 
 import { instantiateWasm, type WasmFunction, type WasmMemory } from "../engine.ts";
-import type { FailureReason, HostView, Load, Phase, WorkerLimits } from "../messages.ts";
+import type { FailureReason, HostView, Load, Phase } from "../messages.ts";
 import { startExport } from "../module/bound.ts";
 import type { CallKind, Pulse } from "../pulse.ts";
 import { HostcallContext, hostImports } from "./hostcalls.ts";
@@ -39,16 +39,16 @@ export interface ResidentParts {
 
 export class Resident {
   readonly #pulse: Pulse;
-  readonly #limits: WorkerLimits;
+  readonly #maxStateBytes: number;
   readonly #context: HostcallContext;
   readonly #maxMemoryBytes: number;
   readonly #exports: Readonly<Record<string, unknown>>;
   readonly #memory: WasmMemory;
 
   /** Makes the instance and begins or resumes the agent. @throws CallFailed */
-  constructor(parts: ResidentParts, limits: WorkerLimits, load: Load, view: HostView) {
+  constructor(parts: ResidentParts, load: Load, view: HostView) {
     this.#pulse = parts.pulse;
-    this.#limits = limits;
+    this.#maxStateBytes = load.maxStateBytes;
     this.#maxMemoryBytes = load.maxMemoryBytes;
     this.#context = new HostcallContext(parts);
     this.#context.show(view);
@@ -88,9 +88,9 @@ export class Resident {
     const phase = "checkpoint";
     const sizeBytes = this.#call(phase, "agent_checkpoint") >>> 0;
     if (sizeBytes === 0) return new Uint8Array(0);
-    if (sizeBytes > this.#limits.maxStateBytes) {
+    if (sizeBytes > this.#maxStateBytes) {
       throw new CallFailed(
-        `agent_checkpoint answered a state of ${sizeBytes} bytes; at most ${this.#limits.maxStateBytes} are kept`,
+        `agent_checkpoint answered a state of ${sizeBytes} bytes; at most ${this.#maxStateBytes} are kept`,
         { phase, reason: "bad-result" },
       );
     }

@@ -22,14 +22,12 @@ const replaySliceNs = 5_000_000n;
 
 export class Workbench {
   readonly #parts: { readonly pulse: Pulse; readonly machine: Machine };
-  readonly #limits: WorkerLimits;
   readonly #logs: LogCollector;
   readonly #tape: Tape;
   readonly #residents = new Map<number, Resident>();
 
   constructor(parts: { readonly pulse: Pulse; readonly machine: Machine }, limits: WorkerLimits) {
     this.#parts = parts;
-    this.#limits = limits;
     this.#logs = new LogCollector(limits.maxLogBytes);
     this.#tape = new Tape(limits.maxEventBytes);
   }
@@ -108,7 +106,7 @@ export class Workbench {
   #residentFor(agent: number, load: Load | undefined, view: HostView): Resident {
     if (load !== undefined) {
       this.#residents.delete(agent); // before its successor asks for memory
-      const resident = new Resident({ ...this.#parts, logs: this.#logs, tape: this.#tape }, this.#limits, load, view);
+      const resident = new Resident({ ...this.#parts, logs: this.#logs, tape: this.#tape }, load, view);
       this.#residents.set(agent, resident);
       return resident;
     }

@@ -10,7 +10,13 @@ import { type AuthorityRecord, compareCheckpoints, type SignedBytes } from "@god
 import { ClassifiedFault } from "@godwit/common/retry";
 import { type Checkpoint, digestOf, refOf } from "@godwit/lineage";
 import type { OfferFrame } from "@godwit/migration";
-import type { AgentInstance, CompiledModule, ReplayedTicks, ReplayResult } from "@godwit/sandbox";
+import {
+  type AgentInstance,
+  type CompiledModule,
+  declaredLimits,
+  type ReplayedTicks,
+  type ReplayResult,
+} from "@godwit/sandbox";
 import type { Logger } from "pino";
 import type { ClaimResult, HostFacts, IncomingAgent, TargetHost } from "../migration/ports.ts";
 import type { VerifiedHandoff } from "../migration/verify-handoff.ts";
@@ -275,9 +281,7 @@ class Arrival implements IncomingAgent {
     const { agentId, capabilities, manifest } = this.#options.identity;
     const module = this.#module;
     if (module === undefined) throw new Fault({ code: "MODULE_INVALID", reason: "it was not prepared" });
-    const { maxMemoryBytes } = manifest.resourceLimits;
-    const limit = maxMemoryBytes === undefined ? {} : { memoryLimitBytes: maxMemoryBytes };
-    return { agentId, module, capabilities, ...limit, signal };
+    return { agentId, module, capabilities, ...declaredLimits(manifest), signal };
   }
 
   /** What lies below the newest header known here is on its spine, so it is here for ever and need not be written again. */

@@ -1,6 +1,6 @@
 import { Fault } from "@godwit/common/fault";
 import type { Checkpoint } from "@godwit/lineage";
-import type { AgentInstance } from "@godwit/sandbox";
+import { type AgentInstance, declaredLimits } from "@godwit/sandbox";
 import type { AgentIdentity, SupervisorParts } from "./supervisor-parts.ts";
 
 /** An instance at the state of a checkpoint. Throws Fault MODULE_INVALID, STATE_INVALID; rejects with the signal's reason. */
@@ -13,7 +13,5 @@ export async function instantiate(
   const bytes = await storage.getBlob(moduleDigest);
   if (bytes === undefined) throw new Fault({ code: "MODULE_INVALID", reason: "it is not in the data directory" });
   const module = await sandbox.compile(bytes, capabilities);
-  const { maxMemoryBytes } = manifest.resourceLimits;
-  const limit = maxMemoryBytes === undefined ? {} : { memoryLimitBytes: maxMemoryBytes };
-  return await sandbox.start({ agentId, module, capabilities, ...limit, state, signal });
+  return await sandbox.start({ agentId, module, capabilities, ...declaredLimits(manifest), state, signal });
 }

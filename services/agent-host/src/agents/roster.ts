@@ -12,6 +12,7 @@ import {
   type AgentInstance,
   type Capability,
   declaredCapabilities,
+  declaredLimits,
   missingCapabilities,
   parseManifest,
 } from "@godwit/sandbox";
@@ -370,7 +371,7 @@ export class Roster {
       agentId: name,
       module,
       capabilities: identity.capabilities,
-      ...memoryLimit(identity),
+      ...declaredLimits(identity.manifest),
       state: taken?.state,
       signal,
     });
@@ -469,9 +470,4 @@ export class Roster {
 /** Held and not run, or over: nothing is asked about it at a start but what an announcement answers. */
 function isAtRest(journal: JournalEntry): boolean {
   return journal.phase === "replica" || journal.phase === "retired" || journal.phase === "terminated";
-}
-
-function memoryLimit({ manifest }: AgentIdentity): { memoryLimitBytes?: number } {
-  const { maxMemoryBytes } = manifest.resourceLimits;
-  return maxMemoryBytes === undefined ? {} : { memoryLimitBytes: maxMemoryBytes };
 }

@@ -553,7 +553,7 @@ describe("handing over", patient, () => {
 });
 
 describe("a checkpoint that the disk does not take", patient, () => {
-  test("EI-3: the next one names the newest that is there, and the agent goes on", async () => {
+  test("T-32, EI-3: the next one names the newest that is there, and the agent goes on", async () => {
     const { place, supervisor } = await ticking();
     const { storage } = place;
     const commit = storage.commit.bind(storage);
@@ -641,7 +641,7 @@ describe("giving up", patient, () => {
 });
 
 describe("failed ticks", patient, () => {
-  test("§11: five in a row, with back-off between them: RETIRED (failed), with the state before them intact", async () => {
+  test("T-37, T-38, §11: five in a row, with back-off between them: RETIRED (failed), with the state before them intact", async () => {
     const { place, supervisor } = await ticking();
     const { budget } = supervisor;
     place.sandbox.otherwise = { fails: "trap", logs: ["about to fail"] };
