@@ -62,6 +62,3 @@ function isElsewhere(path: string): boolean {
   return /(^|\/)(node_modules|dist|build)$/.test(path);
 }
 
-function range(from: number, to: number): readonly string[] {
-  return numbers.slice(from - 1, to);
-}
