@@ -133,8 +133,8 @@ export class Agent implements AgentInstance {
   }
 
   /** Makes the first instance. @throws Fault MODULE_INVALID, STATE_INVALID */
-  async start(signal: AbortSignal): Promise<void> {
-    const answer = loaded(await this.#perform("load", signal));
+  async start(kind: "load" | "retake", signal: AbortSignal): Promise<void> {
+    const answer = loaded(await this.#perform(kind, signal));
     this.#state = answer.state ?? this.#state ?? new Uint8Array(0);
     this.#initial = { state: this.#state, logs: answer.logs };
   }

@@ -15,6 +15,8 @@ export interface WorkerLimits {
 export interface WorkerSetup {
   readonly pulse: SharedArrayBuffer;
   readonly limits: WorkerLimits;
+  /** Where time and chance of agents come from, instead of the machine. */
+  readonly seed: Uint8Array | undefined;
 }
 
 /** What an agent may see of its host while a request runs. */
@@ -41,7 +43,8 @@ export interface Load {
 }
 
 export interface RunRequest {
-  readonly kind: "load" | "tick";
+  /** `retake`: a load that also answers the state that the agent gives once it has resumed one. */
+  readonly kind: "load" | "retake" | "tick";
   readonly agent: number;
   /** Makes a new instance first, in the place of one that may be there. */
   readonly load: Load | undefined;
@@ -74,7 +77,7 @@ export type RunAnswer =
       readonly moreWork: boolean;
       /** Around `agent_tick` only; 0 for a load. */
       readonly elapsedNs: bigint;
-      /** Undefined after a load with a state: it is that state. */
+      /** Undefined after a load with a state, unless it was to be retaken: it is that state. */
       readonly state: Uint8Array | undefined;
       /** What the agent called in the tick; undefined if it called nothing. */
       readonly events: Uint8Array | undefined;

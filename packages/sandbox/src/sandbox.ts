@@ -23,6 +23,11 @@ export interface SandboxParts {
   readonly clock: Clock;
   /** For logs and counters. */
   onWorkerLost?(lost: WorkerLost): void;
+  /**
+   * 32 bytes from which time and chance of agents come, instead of the machine: what each worker does then depends only on what it is asked
+   * for. Time limits are real ones all the same.
+   */
+  readonly seed?: Uint8Array;
   /** Where agents run; by default in worker threads. */
   threads?(limits: WorkerLimits): ThreadPool;
   /** Makes code of a module; by default in the background. */
@@ -42,6 +47,8 @@ export interface StartOptions {
   readonly stateLimitBytes?: number;
   /** What to resume from; undefined begins the agent. */
   readonly state: Uint8Array | undefined;
+  /** The initial state is then the one that the agent gives once it has resumed: an agent that is right gives the same. */
+  readonly retake?: boolean;
   /** What the agent may see of its host while it is started; nothing if absent. */
   readonly input?: TickInput;
   readonly signal: AbortSignal;
@@ -78,7 +85,7 @@ export class Sandbox {
     this.#modules = new ModuleCache(rules, parts.compile);
     const { maxLogBytes, maxEventBytes } = rules;
     const limits = { maxLogBytes, maxEventBytes };
-    this.#threads = parts.threads?.(limits) ?? new Spares(limits);
+    this.#threads = parts.threads?.(limits) ?? new Spares(limits, parts.seed);
     const laneParts = {
       clock: parts.clock,
       threads: this.#threads,
@@ -138,7 +145,7 @@ export class Sandbox {
     lane.agents += 1;
     this.#agents.add(agent);
     try {
-      await agent.start(signal);
+      await agent.start(options.retake === true ? "retake" : "load", signal);
     } catch (error) {
       agent.end(error);
       throw error;

@@ -5,14 +5,16 @@ import { parentPort, workerData } from "node:worker_threads";
 import type { Answer, FromWorker, Request, WorkerSetup } from "./messages.ts";
 import { Pulse } from "./pulse.ts";
 import { thisMachine } from "./worker/machine.ts";
+import { seededMachine } from "./worker/seeded-machine.ts";
 import { Workbench } from "./worker/workbench.ts";
 
 if (parentPort === null) throw new Error("worker.ts only runs as a worker thread");
 const port = parentPort;
 
-const { pulse: buffer, limits } = workerData as WorkerSetup;
+const { pulse: buffer, limits, seed } = workerData as WorkerSetup;
+const machine = seed === undefined ? thisMachine : seededMachine(seed);
 const pulse = new Pulse(buffer);
-const bench = new Workbench({ pulse, machine: thisMachine }, limits);
+const bench = new Workbench({ pulse, machine }, limits);
 
 /** An answer waits this long for others to go with it: a slow tick holds up no more than one that ended just before. */
 const holdNs = 1_000_000n;

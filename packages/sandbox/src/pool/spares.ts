@@ -12,19 +12,21 @@ export interface ThreadPool extends ThreadSource {
 /** Gives out worker threads and keeps one warm, so that a lost one is replaced without the 50 ms that a start takes. */
 export class Spares implements ThreadPool {
   readonly #limits: WorkerLimits;
+  readonly #seed: Uint8Array | undefined;
   readonly #ending = new Set<Promise<void>>();
   #spare: Thread | undefined;
   #closed = false;
 
-  constructor(limits: WorkerLimits) {
+  constructor(limits: WorkerLimits, seed?: Uint8Array) {
     this.#limits = limits;
+    this.#seed = seed;
   }
 
   take(): Thread {
     if (this.#closed) throw new Error("the sandbox is stopped");
     const warm = this.#spare?.loss === undefined ? this.#spare : undefined;
-    this.#spare = new Thread(this.#limits);
-    return warm ?? new Thread(this.#limits);
+    this.#spare = new Thread(this.#limits, this.#seed);
+    return warm ?? new Thread(this.#limits, this.#seed);
   }
 
   /** Ends a thread in the background; `close` waits for it. */

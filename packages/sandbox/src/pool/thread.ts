@@ -21,8 +21,8 @@ export class Thread implements LaneThread {
   #ready = false;
   #loss: Loss | undefined;
 
-  constructor(limits: WorkerLimits) {
-    const setup: WorkerSetup = { pulse: this.#pulse.buffer, limits };
+  constructor(limits: WorkerLimits, seed?: Uint8Array) {
+    const setup: WorkerSetup = { pulse: this.#pulse.buffer, limits, seed };
     this.#worker = new Worker(workerUrl, {
       name: "godwit-agents",
       workerData: setup,

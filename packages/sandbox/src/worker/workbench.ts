@@ -53,8 +53,8 @@ export class Workbench {
   #run({ kind, agent, load, view }: RunRequest): RunAnswer {
     const logs = this.#logs;
     const resident = this.#residentFor(agent, load, view);
-    if (kind === "load") {
-      const state = load?.state === undefined ? resident.checkpoint().slice() : undefined;
+    if (kind !== "tick") {
+      const state = kind === "retake" || load?.state === undefined ? resident.checkpoint().slice() : undefined;
       return { kind: "ok", moreWork: false, elapsedNs: 0n, state, events: undefined, ...logs.collected() };
     }
     if (load !== undefined) logs.open(); // what it says while it is loaded once more is no part of the tick
