@@ -16,12 +16,14 @@ import { migrate } from "./commands/migrate.ts";
 import { prices } from "./commands/prices.ts";
 import { ps } from "./commands/ps.ts";
 import { run } from "./commands/run.ts";
+import { simulate } from "./commands/simulate.ts";
 import { verify } from "./commands/verify.ts";
 import { EXIT, type ExitCode, failureOf } from "./exit-code.ts";
 import { toJson } from "./print/json.ts";
 import type { Surroundings } from "./terminal.ts";
 
 export const COMMANDS: readonly Command[] = [
+  simulate,
   run,
   importCommand,
   ps,
