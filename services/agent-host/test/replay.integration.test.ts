@@ -6,10 +6,13 @@ import type { ReplayRecord } from "@godwit/migration";
 import { encodeEventLog } from "@godwit/sandbox";
 import { describe, expect, test } from "vitest";
 import { move, Neighbourhood, only } from "./migration-place.ts";
+import { next } from "./storage-story.ts";
 import { type AgentKnobs, Story, StoryAgent, storyHost } from "./migration-story.ts";
 
 const nothing: ReplayRecord = { headers: [], state: new Uint8Array(0), eventLogs: [] };
 const eventless = new Uint8Array(0);
+/** One call of clock_now, answered with 0. */
+const asked = Uint8Array.of(1, 0, 0);
 
 async function setting(verifiesReplays: boolean) {
   const story = new Story(storyHost(1));
@@ -46,7 +49,10 @@ describe("T-45: an agent's last ticks are run again before it comes in", () => {
     [
       "an event log is not the one that was signed",
       {
-        record: (honest) => ({ ...honest, eventLogs: [encodeEventLog([{ tick: 1n, events: eventless }])] }),
+        record: (honest) => ({
+          ...honest,
+          eventLogs: [encodeEventLog([1n, 2n, 3n].map((tick) => ({ tick, events: asked })))],
+        }),
       },
       "REPLAY_MISSING",
     ],
@@ -90,6 +96,26 @@ describe("T-45: an agent's last ticks are run again before it comes in", () => {
     expect(told.failures.map((failure) => [failure.class, failure.fault.code])).toEqual([["fatal-target", code]]);
     expect([b.staged, b.left, b.replicas, b.agent]).toEqual([undefined, [], [], undefined]);
     expect(agent.status).not.toBe("retired");
+  });
+
+  test("from a checkpoint that its owner has signed, and that the next one does not name: refused", async () => {
+    const { story, a, b, agent } = await setting(true);
+    await agent.replayRecord();
+    agent.doTick();
+    const log = encodeEventLog([1n, 2n, 3n].map((tick) => ({ tick, events: asked })));
+    const forked = next(story.created, {
+      host: a.host,
+      ticks: 3n,
+      text: "another life",
+      header: { eventsDigest: digestOf(log) },
+    });
+    agent.knobs.record = ({ headers: [, newest], ...honest }) => {
+      if (newest === undefined) throw new Error("there are two");
+      return { ...honest, headers: [forked.signed, newest], state: forked.state };
+    };
+    const told = await move(a, only(b));
+    expect(told.failures.map(({ fault }) => fault.code)).toEqual(["REPLAY_MISSING"]);
+    expect(b.replayed).toEqual([]);
   });
 
   test("and what a state came out as counts, not what was said of it", async () => {
