@@ -117,6 +117,7 @@ function statusText(status: AgentStatus): string[] {
   return [
     `Local status: ${status.state}${waits}`,
     `  tick ${status.tick}, last outcome ${status.lastOutcome || "-"}, ${status.failedTicksInARow} failed in a row`,
+    `  run again and the same up to tick ${status.verifiedTick}, ${status.divergences} divergences`,
     `  budget ${formatBudget(status.budget)} at ${formatPrice(status.pricePerSecond)}`,
     `  state ${status.stateBytes} bytes, newest checkpoint ${checkpoint}, module ${hex(status.moduleDigest)}`,
   ];

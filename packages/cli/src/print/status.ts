@@ -20,6 +20,8 @@ export function statusJson(status: AgentStatus) {
     stateBytes: status.stateBytes,
     moduleDigest: status.moduleDigest,
     lastOutcome: status.lastOutcome,
+    verifiedTick: status.verifiedTick,
+    divergences: status.divergences,
     failedTicksInARow: status.failedTicksInARow,
   };
 }
