@@ -17,16 +17,17 @@ export interface HeadReportsParts {
   readonly onAnswer: (agentId: string, term: Term, answer: Answer) => void;
 }
 
-const collectMs = 200;
-const retryMs = 1_000;
-const maxReports = 500;
+/** Before the next call. */
+const waitMs = { done: 100, more: 0, again: 1_000 } as const;
+/** A call with more of them holds up the event loop for longer than a tick should wait. */
+const maxReports = 250;
 
 export class HeadReports {
   readonly #parts: HeadReportsParts;
   readonly #waiting = new Map<string, Checkpoint>();
   #running = new AbortController();
   #loop: Promise<void> = Promise.resolve();
-  #flushing: Promise<boolean> = Promise.resolve(true);
+  #flushing: Promise<keyof typeof waitMs> = Promise.resolve("done");
 
   constructor(parts: HeadReportsParts) {
     this.#parts = parts;
@@ -38,7 +39,8 @@ export class HeadReports {
 
   /** Sends what is known of this agent at once. Resolves when it was sent, whatever became of it. */
   async reported(agentId: string): Promise<void> {
-    if (this.#waiting.has(agentId)) this.#flushing = this.#flush();
+    const checkpoint = this.#waiting.get(agentId);
+    if (checkpoint !== undefined) this.#flushing = this.#flush([agentId, checkpoint]);
     await this.#flushing;
   }
 
@@ -50,22 +52,24 @@ export class HeadReports {
   async stop(): Promise<void> {
     this.#running.abort();
     await this.#loop;
-    await this.#flush(); // what was committed last is what another host would recover from
+    let came: keyof typeof waitMs = "more";
+    while (came === "more") came = await this.#flush(); // what was committed last is what another host would recover from
   }
 
   async #run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       this.#flushing = this.#flush();
-      const done = await this.#flushing;
-      await this.#parts.clock.sleep(done ? collectMs : retryMs, signal).catch(() => {});
+      const came = await this.#flushing;
+      await this.#parts.clock.sleep(waitMs[came], signal).catch(() => {});
     }
   }
 
-  /** False when something has to be sent again. */
-  async #flush(): Promise<boolean> {
+  /** One call, in which `first` is: `again` when something of it has to be sent once more, `more` when it went well and not all has been sent. */
+  async #flush(first?: readonly [string, Checkpoint]): Promise<keyof typeof waitMs> {
     const session = this.#parts.session.current;
-    if (session === undefined || this.#waiting.size === 0) return true;
-    const batch = [...this.#waiting].slice(0, maxReports);
+    if (session === undefined || this.#waiting.size === 0) return "done";
+    const others = [...this.#waiting].filter(([agentId]) => agentId !== first?.[0]);
+    const batch = [...(first === undefined ? [] : [first]), ...others].slice(0, maxReports);
     for (const [agentId] of batch) this.#waiting.delete(agentId);
     const answers = await this.#parts.authority.reportHeads(
       session,
@@ -91,7 +95,7 @@ export class HeadReports {
       }
       if (answer !== undefined && answer.kind !== "unknown") this.#parts.onAnswer(agentId, ownTerm(checkpoint), answer);
     });
-    return done;
+    return !done ? "again" : batch.length === maxReports ? "more" : "done";
   }
 }
 

@@ -163,6 +163,10 @@ export class Replicator {
       return;
     }
     if (this.#running === undefined) return;
+    if (this.#hosts.size === 0 && copies.leftAtMs === undefined) {
+      this.#unplaced.add(agentId); // nobody is there to choose from: thousands of agents need not be asked twice a second
+      return;
+    }
     const { replicas } = this.#rules;
     copies.targets = placeCopies({
       agentId,
