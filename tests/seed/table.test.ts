@@ -61,4 +61,3 @@ describe("docs/seed-holes.md", () => {
 function isElsewhere(path: string): boolean {
   return /(^|\/)(node_modules|dist|build)$/.test(path);
 }
-
