@@ -8,7 +8,7 @@
 import { Fault } from "@godwit/common/fault";
 import type { HostcallName } from "./abi.ts";
 import type { WasmModule } from "./engine.ts";
-import type { RecordedTick } from "./events/event-log.ts";
+import type { TickToRepeat } from "./events/event-log.ts";
 import type { HostView, Load, Phase, RunAnswer, RunRequest } from "./messages.ts";
 import type { Lane, LaneThread, Loss, Outcome } from "./pool/lane.ts";
 import { takeTurn, type Turn } from "./pool/turn.ts";
@@ -67,7 +67,7 @@ export interface AgentInstance {
 export interface ReplayedTicks {
   /** Before the first tick. */
   readonly state: Uint8Array;
-  readonly ticks: readonly RecordedTick[];
+  readonly ticks: readonly TickToRepeat[];
 }
 
 export interface AgentParts {

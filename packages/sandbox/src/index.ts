@@ -7,6 +7,7 @@ export {
   maxEventLogBytes,
   maxEventLogTicks,
   type RecordedTick,
+  type TickToRepeat,
 } from "./events/event-log.ts";
 export {
   type DeclaredCapability,

@@ -5,8 +5,9 @@
 //      is lost between two of them costs nothing.
 // R-3  `diverged` is said of what was replayed only; a replay that could not be done, or not in time, has `failed` and shows nothing.
 
+import { hash } from "node:crypto";
 import type { AgentCode, TickFailure } from "./agent.ts";
-import type { RecordedTick } from "./events/event-log.ts";
+import type { TickToRepeat } from "./events/event-log.ts";
 import type { HostView, ReplayRequest } from "./messages.ts";
 import type { Lane, LaneThread, Loss, Outcome } from "./pool/lane.ts";
 import { takeTurn, type Turn } from "./pool/turn.ts";
@@ -38,7 +39,7 @@ export interface ReplayWork {
   readonly agentId: string;
   readonly code: AgentCode;
   readonly state: Uint8Array;
-  readonly ticks: readonly RecordedTick[];
+  readonly ticks: readonly TickToRepeat[];
 }
 
 /** What one request takes along: a worker gets through more only if the ticks do next to nothing. */
@@ -104,10 +105,10 @@ export class Replay {
     const batch: Uint8Array[] = [];
     let bytes = 0;
     for (let index = this.#next; index < this.#work.ticks.length; index++) {
-      const events = this.#work.ticks[index]?.events ?? new Uint8Array(0);
+      const { events = new Uint8Array(0), stateDigest } = this.#work.ticks[index] ?? {};
       batch.push(new Uint8Array(events));
       bytes += events.length;
-      if (batch.length === mostTicksAtOnce || bytes >= enoughBytesAtOnce) break;
+      if (stateDigest !== undefined || batch.length === mostTicksAtOnce || bytes >= enoughBytesAtOnce) break;
     }
     return batch;
   }
@@ -124,7 +125,9 @@ export class Replay {
         this.#next += answer.done;
         this.#state = answer.state;
         this.#elapsedNs += answer.elapsedNs;
-        return undefined;
+        return this.#isAsRecorded()
+          ? undefined
+          : { kind: "diverged", tick: this.#tick(-1), call: undefined, reason: "the state after it is another one" };
       case "diverged":
         this.#home = undefined;
         return { kind: "diverged", tick: this.#tick(answer.done), call: answer.call, reason: answer.reason };
@@ -139,6 +142,11 @@ export class Replay {
       case "ok":
         throw new Error("the worker answered a replay as a tick");
     }
+  }
+
+  #isAsRecorded(): boolean {
+    const stateDigest = this.#work.ticks[this.#next - 1]?.stateDigest;
+    return stateDigest === undefined || hash("sha256", this.#state, "hex") === stateDigest;
   }
 
   /** The number of the tick that is so many after the first of the slice. */

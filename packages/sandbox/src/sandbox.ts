@@ -9,7 +9,7 @@ import { Fault } from "@godwit/common/fault";
 import type { Capability } from "./abi.ts";
 import { Agent, type AgentCode, type AgentInstance, type TickInput } from "./agent.ts";
 import type { WasmModule } from "./engine.ts";
-import type { RecordedTick } from "./events/event-log.ts";
+import type { TickToRepeat } from "./events/event-log.ts";
 import type { WorkerLimits } from "./messages.ts";
 import { checkDeclared } from "./module/admit.ts";
 import { AdmittedModule, type CompiledModule, ModuleCache } from "./module/compiled.ts";
@@ -64,7 +64,7 @@ export interface ReplayOptions {
   readonly stateLimitBytes?: number;
   /** Before the first tick. */
   readonly state: Uint8Array;
-  readonly ticks: readonly RecordedTick[];
+  readonly ticks: readonly TickToRepeat[];
   readonly signal: AbortSignal;
 }
 
@@ -74,6 +74,8 @@ export class Sandbox {
   readonly #modules: ModuleCache;
   readonly #threads: ThreadPool;
   readonly #lanes: readonly Lane[];
+  /** Of replays: their instances come and go all the time, which is dear where thousands of others stand, and holds those up. */
+  readonly #replayLane: Lane;
   readonly #agents = new Set<Agent>();
   readonly #replays = new Set<Replay>();
   #handles = 0;
@@ -92,6 +94,7 @@ export class Sandbox {
       onWorkerLost: (lost: WorkerLost) => parts.onWorkerLost?.(lost),
     };
     this.#lanes = Array.from({ length: rules.workers }, () => new Lane(laneParts, rules));
+    this.#replayLane = new Lane(laneParts, rules);
   }
 
   /** Starts the workers now, so that the first agent does not wait for one. */
@@ -167,15 +170,12 @@ export class Sandbox {
 
   async #replay(work: ReplayWork, signal: AbortSignal): Promise<ReplayResult> {
     this.#refuseIfStopped();
-    const lane = this.#leastUsedLane();
-    const parts = { handle: ++this.#handles, lane, wallNs: () => this.#wallNs() };
+    const parts = { handle: ++this.#handles, lane: this.#replayLane, wallNs: () => this.#wallNs() };
     const replay = new Replay(parts, work);
-    lane.agents += 1;
     this.#replays.add(replay);
     try {
       return await replay.run(signal);
     } finally {
-      lane.agents -= 1;
       this.#replays.delete(replay);
     }
   }
@@ -186,7 +186,7 @@ export class Sandbox {
     const reason = new Error("the sandbox is stopped");
     for (const agent of this.#agents) agent.end(reason);
     for (const replay of this.#replays) replay.end(reason);
-    for (const lane of this.#lanes) lane.stop();
+    for (const lane of [...this.#lanes, this.#replayLane]) lane.stop();
     await this.#threads.close();
   }
 

@@ -1,5 +1,6 @@
 // Ticks that are run again: an honest one always comes out the same (T-44), and what is different is named.
 
+import { createHash } from "node:crypto";
 import { systemClock } from "@godwit/common/clock";
 import { afterEach, describe, expect, test } from "vitest";
 import type { Capability, HostcallName } from "../src/abi.ts";
@@ -17,6 +18,7 @@ import {
   countOf,
   countUp,
   noMoreWork,
+  stateOf,
   tickThat,
 } from "../src/testing/counter-agent.ts";
 import { op } from "../src/testing/wasm-builder.ts";
@@ -200,6 +202,20 @@ describe("T-47: a tick that comes out differently is named, with the call", () =
     const result = await again(life, other.ticks);
     expect(result.kind).toBe("replayed");
     if (result.kind === "replayed") expect(result.state).toEqual(other.after);
+  });
+
+  test("a state on the way that is not the one that was signed, though it ends well", async () => {
+    const { agent, before, after, ticks } = await lived(sandboxOf(), {}, 6);
+    const digestOf = (state: Uint8Array) => createHash("sha256").update(state).digest("hex");
+    const withDigests = (ofThird: bigint) =>
+      ticks.map((one) => {
+        if (one.tick === 3n) return { ...one, stateDigest: digestOf(stateOf(ofThird)) };
+        return one.tick === 6n ? { ...one, stateDigest: digestOf(after) } : one;
+      });
+    const right = await agent.replay({ state: before, ticks: withDigests(3n) }, never);
+    expect(right).toMatchObject({ kind: "replayed", state: after });
+    const wrong = await agent.replay({ state: before, ticks: withDigests(4n) }, never);
+    expect(wrong).toMatchObject({ kind: "diverged", tick: 3n, call: undefined });
   });
 
   test("a trap", async () => {

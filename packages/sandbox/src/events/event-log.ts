@@ -17,6 +17,12 @@ export interface RecordedTick {
   readonly events: Uint8Array;
 }
 
+/** A tick to be run again. */
+export interface TickToRepeat extends RecordedTick {
+  /** Of the state after it, SHA-256 in hex, where that is known: another state is a divergence. */
+  readonly stateDigest?: string | undefined;
+}
+
 const version = 1;
 /** A log that is longer is refused: hosts checkpoint long before. */
 export const maxEventLogBytes = 16 << 20;

@@ -26,7 +26,9 @@ class Bench {
   readonly outcomes: string[] = [];
   readonly stops: string[] = [];
   migrations = 0;
-  answer: (work: ReplayedTicks) => ReplayResult = () => this.#asRecorded();
+  /** The states come out differently. */
+  changes = false;
+  answer: (work: ReplayedTicks) => ReplayResult = (work) => this.honest(work);
   readonly verifier: ReplayVerifier;
   readonly #instance: FakeInstance;
 
@@ -68,9 +70,26 @@ class Bench {
     await this.verifier.settled();
   }
 
-  #asRecorded(): ReplayResult {
-    return { kind: "replayed", state: textBytes(`tick ${this.replayed.at(-1) ?? 0n}`), elapsedNs: 5n };
+  /** A checkpoint for a tick at which nothing ran. */
+  async funded(text: string): Promise<void> {
+    this.tick++;
+    const log = this.window.openLog;
+    this.latest = next(this.latest, { host: ada, ticks: 1n, text, header: { eventsDigest: digestOf(log) } });
+    this.window.committed(this.latest, log);
+    this.verifier.committed("agent");
+    await this.verifier.settled();
   }
+
+  /** Every tick leaves its number as the state. */
+  readonly honest = ({ ticks }: ReplayedTicks): ReplayResult => {
+    const changed = ticks.find(({ tick, stateDigest }) => {
+      return stateDigest !== undefined && (this.changes || stateDigest !== digestOf(textBytes(`tick ${tick}`)));
+    });
+    if (changed !== undefined) {
+      return { kind: "diverged", tick: changed.tick, call: undefined, reason: "the state after it is another one" };
+    }
+    return { kind: "replayed", state: textBytes(`tick ${ticks.at(-1)?.tick ?? 0n}`), elapsedNs: 5n };
+  };
 }
 
 const otherwise = (): ReplayResult => ({ kind: "diverged", tick: 2n, call: 0, reason: "it asked for the time" });
@@ -107,10 +126,10 @@ describe("a host that runs its agents' ticks again", () => {
 
   test("T-47: a state that came out differently is a divergence, though every call was the same", async () => {
     const bench = new Bench();
-    bench.answer = () => ({ kind: "replayed", state: textBytes("another"), elapsedNs: 1n });
+    bench.changes = true;
     await bench.lives(2);
     expect(bench.outcomes).toEqual(["diverged"]);
-    expect(bench.remarks[0]).toContain("its state at tick 2 is another one");
+    expect(bench.remarks[0]).toContain("tick 2: the state after it is another one");
   });
 
   test("what could not be finished is tried again with the next checkpoint, and is no divergence", async () => {
@@ -118,12 +137,48 @@ describe("a host that runs its agents' ticks again", () => {
     bench.answer = () => ({ kind: "failed", tick: 1n, reason: "worker-lost", message: "gone" });
     await bench.lives(2);
     expect([bench.outcomes, bench.stops, bench.remarks]).toEqual([["unfinished"], [], []]);
-    bench.answer = (work) => {
-      const state = textBytes(`tick ${work.ticks.at(-1)?.tick}`);
-      return { kind: "replayed", state, elapsedNs: 1n };
-    };
+    bench.answer = bench.honest;
     await bench.lives(1);
     expect(bench.outcomes).toEqual(["unfinished", "verified", "verified"]);
+  });
+
+  test("what waits of an agent is run again in one go, and the state of each checkpoint is compared", async () => {
+    const bench = new Bench();
+    const gone = (): ReplayResult => ({ kind: "failed", tick: bench.tick, reason: "worker-lost", message: "gone" });
+    bench.answer = gone;
+    for (const ticks of [1, 2, 3]) await bench.lives(ticks);
+    expect(bench.outcomes).toEqual(["unfinished", "verified", "unfinished", "verified", "unfinished"]);
+
+    const other = new Bench();
+    other.answer = () => ({ kind: "failed", tick: 1n, reason: "worker-lost", message: "gone" });
+    for (const ticks of [1, 2, 3]) await other.lives(ticks);
+    other.replayed.length = 0;
+    other.answer = (work) => {
+      expect(work.ticks.filter(({ stateDigest }) => stateDigest !== undefined).map(({ tick }) => tick)).toEqual([
+        1n,
+        3n,
+        6n,
+        7n,
+      ]);
+      return { kind: "diverged", tick: 5n, call: 1, reason: "it asked for the time" };
+    };
+    other.outcomes.length = 0;
+    await other.lives(1);
+    expect(other.replayed).toEqual([1n, 2n, 3n, 4n, 5n, 6n, 7n]);
+    expect(other.outcomes).toEqual(["verified", "verified", "diverged"]);
+    expect(other.window.unverified).toEqual([]);
+  });
+
+  test("a checkpoint after no tick, as of a funding, has the state of the one before", async () => {
+    const bench = new Bench();
+    await bench.funded("tick 0");
+    await bench.lives(1);
+    expect([bench.replayed, bench.outcomes]).toEqual([[2n], ["verified", "verified"]]);
+    bench.outcomes.length = 0;
+    await bench.funded("another");
+    await bench.lives(1);
+    expect(bench.outcomes).toEqual(["diverged"]);
+    expect(bench.remarks[0]).toContain("tick 3: the state after it is another one");
   });
 });
 

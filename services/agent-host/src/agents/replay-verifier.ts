@@ -2,12 +2,11 @@
 // follow from its state and from what its host answers cannot be taken over by anybody).
 //
 // T-47  Every tick is run again, one that asked its host nothing too, as long as the window has it; one agent at a time, so that
-//       it takes at most one worker from those who tick.
+//       it takes one processor at most, and all that waits of an agent at once, so that it catches up.
 
 import { type Clock, withDeadline } from "@godwit/common/clock";
 import { Fault } from "@godwit/common/fault";
-import { digestOf } from "@godwit/lineage";
-import type { AgentInstance, ReplayResult } from "@godwit/sandbox";
+import type { AgentInstance, ReplayResult, TickToRepeat } from "@godwit/sandbox";
 import type { Logger } from "pino";
 import { causeFields } from "./cause-fields.ts";
 import { closeRunsAfter, isDue, type ReplayRules, verifiesOwn } from "./replay-policy.ts";
@@ -38,8 +37,10 @@ export interface ReplayStanding {
 }
 
 const nothingYet: ReplayStanding = { divergences: 0, closeRuns: 0 };
-/** Of one segment: 1,024 ticks that each take as long as they may, and a queue before them. */
-const segmentTimeoutMs = 300_000;
+/** Of one agent, beyond its first checkpoint: who has much to do makes fewer instances, since each replay needs one. */
+const mostTicksAtOnce = 1_024;
+/** Twice as many ticks that each take as long as they may. */
+const replayTimeoutMs = 300_000;
 
 export class ReplayVerifier {
   readonly #parts: ReplayVerifierParts;
@@ -106,24 +107,28 @@ export class ReplayVerifier {
     const agent = this.#parts.agent(agentId);
     const { window, instance } = agent ?? {};
     if (agent === undefined || window === undefined || instance === undefined) return;
-    for (const segment of window.unverified) {
-      const result = await this.#replay(agentId, instance, segment);
-      if (agent.window !== window) return; // it stands anew, at another checkpoint
-      const outcome = outcomeOf(result, segment);
-      this.#parts.onSegment(outcome.kind, segment.ticks.length, result.kind === "replayed" ? result.elapsedNs : 0n);
-      if (outcome.kind === "unfinished") {
-        this.#parts.logger.warn({ agentId, reason: outcome.reason }, "a replay was not finished: it is tried again");
-        return;
-      }
-      if (outcome.kind === "diverged") return await this.#diverged(agentId, agent, window, outcome.reason);
+    const segments = inOneGo(window.unverified);
+    const result = await this.#replay(agentId, instance, segments);
+    if (agent.window !== window) return; // it stands anew, at another checkpoint
+    const outcome = outcomeOf(result, segments);
+    const elapsedNs = result.kind === "replayed" ? result.elapsedNs : 0n;
+    for (const segment of segments.slice(0, outcome.verified)) {
+      this.#parts.onSegment("verified", segment.ticks.length, elapsedNs / BigInt(outcome.verified));
       window.verified(segment);
       this.#note(agentId, "clean");
     }
+    if (outcome.kind === "verified") return;
+    this.#parts.onSegment(outcome.kind, segments[outcome.verified]?.ticks.length ?? 0, 0n);
+    if (outcome.kind === "diverged") return await this.#diverged(agentId, agent, window, outcome.reason);
+    this.#parts.logger.warn({ agentId, reason: outcome.reason }, "a replay was not finished: it is tried again");
   }
 
-  #replay(agentId: string, instance: AgentInstance, { from, ticks }: Segment): Promise<ReplayResult> {
-    const deadline = { what: `a replay of agent ${agentId}`, ms: segmentTimeoutMs, signal: this.#running.signal };
-    return withDeadline(this.#parts.clock, deadline, (signal) => instance.replay({ state: from.state, ticks }, signal));
+  async #replay(agentId: string, instance: AgentInstance, segments: readonly Segment[]): Promise<ReplayResult> {
+    const state = segments[0]?.from.state ?? new Uint8Array(0);
+    const ticks = segments.flatMap(ticksToRepeat);
+    if (ticks.length === 0) return { kind: "replayed", state, elapsedNs: 0n };
+    const deadline = { what: `a replay of agent ${agentId}`, ms: replayTimeoutMs, signal: this.#running.signal };
+    return await withDeadline(this.#parts.clock, deadline, (signal) => instance.replay({ state, ticks }, signal));
   }
 
   async #diverged(agentId: string, agent: Replayable, window: ReplayWindow, reason: string): Promise<void> {
@@ -155,15 +160,41 @@ export class ReplayVerifier {
   }
 }
 
-type Outcome = { readonly kind: "verified" } | { readonly kind: "diverged" | "unfinished"; readonly reason: string };
+/** As many of them as one replay may take, and the first in any case. */
+function inOneGo(segments: readonly Segment[]): readonly Segment[] {
+  let ticks = 0;
+  const end = segments.findIndex((segment, at) => {
+    ticks += segment.ticks.length;
+    return at > 0 && ticks > mostTicksAtOnce;
+  });
+  return end === -1 ? segments : segments.slice(0, end);
+}
 
-function outcomeOf(result: ReplayResult, { to }: Segment): Outcome {
-  if (result.kind === "failed") return { kind: "unfinished", reason: `tick ${result.tick}: ${result.message}` };
-  if (result.kind === "diverged") {
-    const call = result.call === undefined ? "" : `, call ${result.call}`;
-    return { kind: "diverged", reason: `tick ${result.tick}${call}: ${result.reason}` };
+/** Each checkpoint's state is compared, not only the last one's. */
+function ticksToRepeat({ ticks, to }: Segment): readonly TickToRepeat[] {
+  const { stateDigest } = to.header;
+  return ticks.map((tick, at) => (at === ticks.length - 1 ? { ...tick, stateDigest } : tick));
+}
+
+/** Segments that were found to be right come first; the one after them is what went wrong, if anything did. */
+type Outcome =
+  | { readonly kind: "verified"; readonly verified: number }
+  | { readonly kind: "diverged" | "unfinished"; readonly verified: number; readonly reason: string };
+
+function outcomeOf(result: ReplayResult, segments: readonly Segment[]): Outcome {
+  // One without ticks is not replayed: a funding changes no state.
+  const changed = segments.findIndex(({ ticks, from, to }) => {
+    return ticks.length === 0 && from.header.stateDigest !== to.header.stateDigest;
+  });
+  const wrong = result.kind === "replayed" ? -1 : segments.findIndex(({ to }) => to.header.tick >= result.tick);
+  if (changed !== -1 && (wrong === -1 || changed < wrong)) {
+    const tick = segments[changed]?.to.header.tick;
+    return { kind: "diverged", verified: changed, reason: `tick ${tick}: the state after it is another one` };
   }
-  return digestOf(result.state) === to.header.stateDigest
-    ? { kind: "verified" }
-    : { kind: "diverged", reason: `its state at tick ${to.header.tick} is another one` };
+  if (result.kind === "replayed") return { kind: "verified", verified: segments.length };
+  const verified = Math.max(0, wrong);
+  if (result.kind === "failed")
+    return { kind: "unfinished", verified, reason: `tick ${result.tick}: ${result.message}` };
+  const call = result.call === undefined ? "" : `, call ${result.call}`;
+  return { kind: "diverged", verified, reason: `tick ${result.tick}${call}: ${result.reason}` };
 }
