@@ -95,7 +95,10 @@ describe.each(agents)("%s", (name) => {
     expect(await agent.replay({ state: agent.initialState, ticks }, never)).toMatchObject({ kind: "replayed", state });
     await agent.stop();
   });
+});
 
+// What survivor itself refuses, agents.integration.test.ts has.
+describe.each(agents.filter((name) => name !== "survivor"))("%s", (name) => {
   test.each([
     ["of another agent", (state: DataView) => state.setUint32(0, 9, true), "this is no state of a survivor"],
     [

@@ -181,8 +181,43 @@ describe("T-46: a module with WASI imports", () => {
     if (result.kind === "failed") expect(result.message).toContain("proc_exit(3)");
   });
 
-  test("sleeps: it wakes at once", async () => {
-    const subscription = op.store64(at.scratch + 128, op.const64(77)); // its name; kind 0 is a clock
+  test("however often its runtime looks at the clock for its own sake: a tick alone is the same tick again", async () => {
+    const [looks, left] = [at.scratch + 200, at.scratch + 204]; // no part of the state: each tick of an instance looks once more
+    const load32 = (address: number) => [...op.const(address), 0x28, 0x02, 0x00];
+    const time = [...op.const(1), ...op.const64(0), ...op.const(at.scratch), ...op.call(0), 0x1a];
+    const lookAgain = [
+      ...op.store32(looks, [...load32(looks), ...op.const(1), 0x6a]),
+      ...op.store32(left, load32(looks)),
+      ...[0x03, 0x40, ...time],
+      ...op.store32(left, [...load32(left), ...op.const(1), 0x6b]),
+      ...[...load32(left), 0x0d, 0x00, 0x0b],
+      ...op.store64(at.count, op.load64(at.scratch)),
+    ];
+    const agent = await started(counterAgent({ imports: imports("clock_time_get"), parts: voidTick(lookAgain) }));
+    const beganNs = BigInt(Date.now()) * 1_000_000n;
+    let before = agent.initialState;
+    for (let tick = 1n; tick <= 4n; tick++) {
+      const result = await agent.tick(input, never);
+      if (result.kind !== "ok") throw new Error(result.message);
+      expect(countOf(result.state)).toBeGreaterThanOrEqual(beganNs - 1_000_000n);
+      const ticks = [{ tick, events: result.events }];
+      expect(await agent.replay({ state: before, ticks }, never)).toMatchObject({
+        kind: "replayed",
+        state: result.state,
+      });
+      before = result.state;
+    }
+  });
+
+  test.each([
+    ["for a while", 0, 7_000_000],
+    ["until a time that is over", 1, 5],
+  ])("sleeps %s: it wakes at once, and its time has moved on by it", async (_, flags, timeoutNs) => {
+    const subscription = [
+      ...op.store64(at.scratch + 128, op.const64(77)), // its name; kind 0 is a clock
+      ...op.store64(at.scratch + 128 + 24, op.const64(timeoutNs)),
+      ...op.store32(at.scratch + 128 + 40, op.const(flags)),
+    ];
     const poll = [
       ...op.const(at.scratch + 128),
       ...op.const(at.scratch + 256),
@@ -190,10 +225,23 @@ describe("T-46: a module with WASI imports", () => {
       ...op.const(at.scratch),
       ...op.call(0),
     ];
-    const bytes = counterAgent({ imports: imports("poll_oneoff"), parts: voidTick(subscription, shows(poll)) });
-    const result = await (await started(bytes)).tick(input, never);
+    const timeTo = (to: number) => [...op.const(0), ...op.const64(0), ...op.const(to), ...op.call(1), 0x1a];
+    const [from, to] = [at.scratch + 512, at.scratch + 520];
+    const slept = op.store64(at.count, [
+      ...[...poll, 0xad], // errno 0, as a 64-bit number
+      ...[...op.const(at.scratch), 0x35, 0x02, 0x00, 0x7c], // and one event
+      ...[...op.load64(to), ...op.load64(from), 0x7d, 0x7c], // and what it took
+    ]);
+    const bytes = counterAgent({
+      imports: imports("poll_oneoff", "clock_time_get"),
+      parts: voidTick(subscription, timeTo(from), [...poll, 0x1a], timeTo(to), slept),
+    });
+    const agent = await started(bytes);
+    const result = await agent.tick(input, never);
     if (result.kind !== "ok") throw new Error(result.message);
-    expect(countOf(result.state)).toBe(1n); // errno 0, one event
+    expect(countOf(result.state)).toBe(1n + (flags === 0 ? BigInt(timeoutNs) : 0n));
+    const ticks = [{ tick: 1n, events: result.events }];
+    expect(await agent.replay({ state: agent.initialState, ticks }, never)).toMatchObject({ state: result.state });
   });
 
   test("compiles on this thread as well", () => {

@@ -9,6 +9,7 @@ import type { Machine } from "./machine.ts";
 import { Output } from "./output.ts";
 import { drawRandom, repeatRandom } from "./random.ts";
 import type { Tape } from "./tape.ts";
+import { TickTime } from "./tick-time.ts";
 import { wasiImports } from "./wasi.ts";
 
 const nsPerMs = 1_000_000n;
@@ -25,6 +26,7 @@ export class HostcallContext {
   readonly machine: Machine;
   readonly tape: Tape;
   readonly output: Output;
+  readonly tickTime: TickTime;
   /** Set as soon as the instance stands; no code of the agent runs before. */
   memory: WasmMemory | undefined;
   #view: HostView = { wallNs: 0n, balanceMicrocents: 0n, pricePerSecond: 0n, receipts: undefined };
@@ -36,6 +38,7 @@ export class HostcallContext {
     this.machine = machine;
     this.tape = tape;
     this.output = new Output(logs);
+    this.tickTime = new TickTime(tape, () => this.wallNs());
   }
 
   show(view: HostView): void {

@@ -11,7 +11,7 @@ import { HostcallContext, hostImports } from "./hostcalls.ts";
 import type { LogCollector } from "./log-collector.ts";
 import type { Machine } from "./machine.ts";
 import type { Tape } from "./tape.ts";
-import { ProcessExit } from "./wasi.ts";
+import { ProcessExit, showsTime } from "./wasi.ts";
 
 export class CallFailed extends Error {
   override readonly name = "CallFailed";
@@ -42,6 +42,7 @@ export class Resident {
   readonly #maxStateBytes: number;
   readonly #context: HostcallContext;
   readonly #maxMemoryBytes: number;
+  readonly #showsTickTime: boolean;
   readonly #exports: Readonly<Record<string, unknown>>;
   readonly #memory: WasmMemory;
 
@@ -50,6 +51,7 @@ export class Resident {
     this.#pulse = parts.pulse;
     this.#maxStateBytes = load.maxStateBytes;
     this.#maxMemoryBytes = load.maxMemoryBytes;
+    this.#showsTickTime = load.wasi !== undefined && showsTime(load.wasi);
     this.#context = new HostcallContext(parts);
     this.#context.show(view);
     this.#exports = this.#timed("start", "instantiation", () =>
@@ -74,6 +76,7 @@ export class Resident {
     const tick = this.#exports["agent_tick"] as WasmFunction;
     const beganNs = this.#pulse.begin(kind);
     try {
+      if (this.#showsTickTime) this.#context.tickTime.hold();
       const result = tick();
       return { moreWork: result !== undefined && result !== 0, elapsedNs: this.#pulse.end() - beganNs };
     } catch (error) {
