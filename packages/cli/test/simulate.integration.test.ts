@@ -233,10 +233,10 @@ describe("docs/agents-other-languages.md", async () => {
         join(to, "counter.manifest.json"),
         JSON.stringify({ capabilities: { log: { version: 1 }, clock: { version: 1 } } }),
       );
-      // The distribution's compilers first: a rustup need not have the target.
+      // The distribution's compilers first: a rustup need not have the target. Go where tools/build-agents.mjs finds it.
       await run("sh", ["-euc", command ?? ""], {
         cwd: to,
-        env: { ...process.env, PATH: `/usr/bin:${process.env["PATH"]}` },
+        env: { ...process.env, PATH: `/usr/bin:${process.env["PATH"]}:/usr/local/go/bin` },
       });
 
       const { code, out } = await simulate([join(to, "counter.wasm"), "--ticks", "3", "--seed", "1", "--verify"]);
