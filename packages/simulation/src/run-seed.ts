@@ -90,6 +90,7 @@ export async function runSeed(rules: SeedRules): Promise<SeedReport> {
       onCrashPoint: (who, point) => strikes.reached(who, point),
       onRetries: (agentId, counted) => history.retried(agentId, counted),
       witness: {
+        replayed: (host, segment) => history.replayed(host, segment),
         ticked: (host, session, ended) => {
           history.ticked(host, session, ended);
           if (print !== undefined && ended.outcome !== "recovering") {

@@ -21,7 +21,7 @@ import { HeadReports } from "./agents/head-reports.ts";
 import { Incoming } from "./agents/incoming.ts";
 import { Offers } from "./agents/offers.ts";
 import { type ReplayRules, verifiesIncoming, verifiesOwn } from "./agents/replay-policy.ts";
-import { ReplayVerifier } from "./agents/replay-verifier.ts";
+import { type ReplayedSegment, ReplayVerifier } from "./agents/replay-verifier.ts";
 import { Roster } from "./agents/roster.ts";
 import { type AgentSandbox, defaultSupervisorRules, type EndedTick } from "./agents/supervisor-parts.ts";
 import { type hostOptions, retryPolicyOf } from "./config.ts";
@@ -80,6 +80,8 @@ export interface HostPorts {
   readonly grpcAddress: () => string;
   /** Told of every tick that ended, also of those that were thrown away. */
   readonly onTick?: (ended: EndedTick) => void;
+  /** Told of all of its own agents' ticks that were run again. */
+  readonly onReplayed?: (segment: ReplayedSegment) => void;
   /** Read whenever a wait begins; the defaults when unset. */
   readonly migrationTimeouts?: MigrationTimeouts;
 }
@@ -281,7 +283,9 @@ export function assemble(options: HostConfig, ports: HostPorts): HostGraph {
       },
       clock,
       logger: logger.child({ part: "replay" }),
-      onSegment: (outcome, ticks, elapsedNs) => {
+      onSegment: (segment) => {
+        const { outcome, ticks, elapsedNs } = segment;
+        ports.onReplayed?.(segment);
         metrics.replayedTicks.inc({ outcome }, ticks);
         metrics.replaySeconds.inc(Number(elapsedNs) / 1e9);
         if (options.replayCostLog) logger.info({ outcome, ticks, replayMs: Number(elapsedNs) / 1e6 }, "replay");

@@ -58,6 +58,8 @@ export interface HostKnobs {
   beforeClaim: () => Promise<void>;
   beforeAdmitted: () => Promise<void>;
   startFails: boolean;
+  /** Of what takes time and may begin early, nothing can. */
+  expectFails: boolean;
   verifiesReplays: boolean;
 }
 
@@ -81,6 +83,7 @@ export class StoryPlace implements TargetHost {
     beforeClaim: async () => {},
     beforeAdmitted: async () => {},
     startFails: false,
+    expectFails: false,
     verifiesReplays: false,
   };
   readonly source: MigrationSource;
@@ -200,6 +203,7 @@ class StoryArrival implements IncomingAgent {
   }
 
   expect(checkpoint: Checkpoint): void {
+    if (this.#place.knobs.expectFails) throw new Error("no instance can be made now");
     this.#place.expected.push(checkpoint.digest);
   }
 

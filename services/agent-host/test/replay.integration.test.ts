@@ -118,6 +118,15 @@ describe("T-45: an agent's last ticks are run again before it comes in", () => {
     expect(b.replayed).toEqual([]);
   });
 
+  test("also when what may begin ahead of the token could not begin: the final ticks are asked about all the same", async () => {
+    const { a, b, agent } = await setting(true);
+    b.knobs.expectFails = true;
+    agent.knobs.tail = () => nothing;
+    const told = await move(a, only(b));
+    expect(told.failures.map(({ fault }) => fault.code)).toEqual(["REPLAY_MISSING"]);
+    expect([b.staged, b.agent]).toEqual([undefined, undefined]);
+  });
+
   test("and what a state came out as counts, not what was said of it", async () => {
     const { story, a, b, agent } = await setting(true);
     agent.knobs.record = (honest) => {

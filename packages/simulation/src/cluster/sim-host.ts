@@ -5,6 +5,7 @@ import {
   assemble,
   DataDirectory,
   type EndedTick,
+  type ReplayedSegment,
   type HostConfig,
   type HostCrashPoint,
   type HostGraph,
@@ -30,6 +31,7 @@ import type { Trace } from "../trace.ts";
 export interface HostWitness {
   ticked(host: string, session: SessionId | undefined, ended: EndedTick): void;
   committed(host: string, unit: WriteUnit): void;
+  replayed(host: string, segment: ReplayedSegment): void;
 }
 
 export interface HostParts {
@@ -170,6 +172,9 @@ export class SimHost {
       grpcAddress: () => `${this.name}:1`,
       onTick: (ended) => {
         if (process.alive) witness.ticked(this.name, graph.keeper.current?.id, ended);
+      },
+      onReplayed: (segment) => {
+        if (process.alive) witness.replayed(this.name, segment);
       },
     });
     const lifecycle = new Lifecycle(graph.parts);

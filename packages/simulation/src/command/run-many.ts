@@ -100,6 +100,7 @@ function lost(seed: number, error: string): SeedReport {
       fundings: 0,
       exhaustions: 0,
       discarded: 0,
+      replayed: 0,
       checkpoints: 0,
       majors: 0,
       claims: 0,

@@ -17,6 +17,7 @@ export class Totals {
   fundings = 0;
   exhaustions = 0;
   discarded = 0;
+  replayed = 0;
   checkpoints = 0;
   recoveries = 0;
   reasserted = 0;
@@ -35,6 +36,7 @@ export class Totals {
     this.migrations += report.migrations;
     const { majors, ticks, fundings, exhaustions, discarded, checkpoints, recoveries, reasserted, lostTicks } =
       report.counts;
+    this.replayed += report.counts.replayed;
     this.reasserted += reasserted;
     this.majors += majors;
     this.ticks += ticks;
@@ -85,7 +87,7 @@ export function summaryLines(totals: Totals, nowMs: number): readonly string[] {
     `${total} faults fired:`,
     ...faults.map(([kind, count]) => `  ${kind.padEnd(width)}  ${count}`),
     "",
-    `${totals.ticks} ticks, ${totals.discarded} thrown away, ${totals.lostTicks} lost with their host; ${totals.checkpoints} checkpoints`,
+    `${totals.ticks} ticks, ${totals.discarded} thrown away, ${totals.replayed} run again and the same, ${totals.lostTicks} lost with their host; ${totals.checkpoints} checkpoints`,
     `${totals.fundings} fundings, ${totals.exhaustions} budgets that ended`,
     `${totals.migrations} migrations, ${totals.majors} majors given, ${totals.recoveries} recoveries, ${totals.reasserted} brought back after a loss of the store`,
     `slowest to tick again: ${(totals.settledMostMs / 1_000).toFixed(1)} s after the faults`,

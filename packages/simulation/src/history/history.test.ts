@@ -47,6 +47,15 @@ describe("the history", () => {
     expect(found()).toContain("I1");
   });
 
+  test("T-47: a tick that comes out differently when it is run again", () => {
+    const { history, found } = started();
+    history.replayed("host-a", { agentId: "agent", outcome: "verified", ticks: 3, elapsedNs: 1n });
+    history.replayed("host-a", { agentId: "agent", outcome: "unfinished", ticks: 3, elapsedNs: 0n });
+    expect([found(), history.counts.replayed]).toEqual([[], 3]);
+    history.replayed("host-a", { agentId: "agent", outcome: "diverged", ticks: 1, elapsedNs: 0n });
+    expect(found()).toEqual(["T-47"]);
+  });
+
   test("I2: a term that nobody was granted", () => {
     const { history, tick } = started();
     tick(a, 4n, 1n);

@@ -8,10 +8,11 @@
 // I4  A planned move goes on from the source's last tick.
 // I5  What a host recovers from is not older than what it has held on the lineage for a while itself.
 // I10 Retries of one host at one target stay within the retry budget.
+// T-47 Run again, a tick comes out the same: what agents do here follows from their state and from what their host answers.
 // I6  Money is conserved from checkpoint to checkpoint: what came in was sent, and came in once (fundings.ts). The state has
 //     counted each tick once.
 
-import type { EndedTick, WriteUnit } from "@godwit/agent-host/parts";
+import type { EndedTick, ReplayedSegment, WriteUnit } from "@godwit/agent-host/parts";
 import {
   type AuthorityRecord,
   type CheckpointRef,
@@ -64,6 +65,8 @@ export interface HistoryCounts {
   fundings: number;
   exhaustions: number;
   discarded: number;
+  /** Ticks that were run again and came out the same. */
+  replayed: number;
   checkpoints: number;
   majors: number;
   claims: number;
@@ -93,6 +96,7 @@ export class History {
     fundings: 0,
     exhaustions: 0,
     discarded: 0,
+    replayed: 0,
     checkpoints: 0,
     majors: 0,
     claims: 0,
@@ -292,6 +296,11 @@ export class History {
   retried(agentId: string, { retries, successes }: { readonly retries: number; readonly successes: number }): void {
     if (retries <= RETRY_TOKENS + successes / 10 + 1) return;
     this.#violated("I10", agentId, `retry ${retries} at one target after ${successes} successes`);
+  }
+
+  replayed(host: string, { agentId, outcome, ticks }: ReplayedSegment): void {
+    if (outcome === "verified") this.counts.replayed += ticks;
+    if (outcome === "diverged") this.#violated("T-47", agentId, `ticks of it came out differently on ${host}`);
   }
 
   violated(rule: string, agentId: string, what: string): void {

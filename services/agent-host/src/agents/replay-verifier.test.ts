@@ -53,7 +53,7 @@ class Bench {
         },
         clock: systemClock,
         logger: pino({ level: "silent" }),
-        onSegment: (outcome) => void this.outcomes.push(outcome),
+        onSegment: ({ outcome }) => void this.outcomes.push(outcome),
       },
       { mode, verifyIntervalTicks: interval, onDivergence: policy },
     );

@@ -22,13 +22,22 @@ export interface Replayable {
   stop(how: "stopped"): Promise<void>;
 }
 
+/** Of an agent, from one checkpoint to the next. */
+export interface ReplayedSegment {
+  readonly agentId: string;
+  readonly outcome: "verified" | "diverged" | "unfinished";
+  readonly ticks: number;
+  /** In a worker; 0 unless it was verified. */
+  readonly elapsedNs: bigint;
+}
+
 export interface ReplayVerifierParts {
   readonly agent: (agentId: string) => Replayable | undefined;
   /** Whether it runs on another host now. */
   readonly migrate: (agentId: string, signal: AbortSignal) => Promise<boolean>;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly onSegment: (outcome: "verified" | "diverged" | "unfinished", ticks: number, elapsedNs: bigint) => void;
+  readonly onSegment: (segment: ReplayedSegment) => void;
 }
 
 export interface ReplayStanding {
@@ -113,12 +122,14 @@ export class ReplayVerifier {
     const outcome = outcomeOf(result, segments);
     const elapsedNs = result.kind === "replayed" ? result.elapsedNs : 0n;
     for (const segment of segments.slice(0, outcome.verified)) {
-      this.#parts.onSegment("verified", segment.ticks.length, elapsedNs / BigInt(outcome.verified));
+      const share = elapsedNs / BigInt(outcome.verified);
+      this.#parts.onSegment({ agentId, outcome: "verified", ticks: segment.ticks.length, elapsedNs: share });
       window.verified(segment);
       this.#note(agentId, "clean");
     }
     if (outcome.kind === "verified") return;
-    this.#parts.onSegment(outcome.kind, segments[outcome.verified]?.ticks.length ?? 0, 0n);
+    const ticks = segments[outcome.verified]?.ticks.length ?? 0;
+    this.#parts.onSegment({ agentId, outcome: outcome.kind, ticks, elapsedNs: 0n });
     if (outcome.kind === "diverged") return await this.#diverged(agentId, agent, window, outcome.reason);
     this.#parts.logger.warn({ agentId, reason: outcome.reason }, "a replay was not finished: it is tried again");
   }

@@ -429,7 +429,9 @@ class Handover {
     // What was seen ahead counts only as long as nothing came after it.
     const seen = this.#arrived?.checkpoint.state.length === state.length ? this.#arrived : undefined;
     const arrived = seen ?? this.#verifyCheckpoint(checkpoint, state);
-    await (seen === undefined ? this.#replayTail(arrived) : this.#tail);
+    // T-45: what could not begin ahead, or began with less than came, is done now; nothing is staged without it.
+    const ahead = seen === undefined ? undefined : this.#tail;
+    await (ahead ?? this.#replayTail(arrived));
     this.#verified = verifyHandoff(handoff, end, arrived, this.#terms());
     await this.#incoming().stage(this.#verified);
     this.#parts.crashPoints.reach("target.after-stage");
