@@ -54,6 +54,7 @@ export interface HostKnobs {
   strangers: ReadonlySet<string> | "unreachable";
   /** Answers to claims that are lost, one by one: before they were done, or after. */
   claimsLost: ("before" | "after")[];
+  beforePrepared: () => Promise<void>;
   beforeStage: () => Promise<void>;
   beforeClaim: () => Promise<void>;
   beforeAdmitted: () => Promise<void>;
@@ -79,6 +80,7 @@ export class StoryPlace implements TargetHost {
     busy: 0,
     strangers: new Set(),
     claimsLost: [],
+    beforePrepared: async () => {},
     beforeStage: async () => {},
     beforeClaim: async () => {},
     beforeAdmitted: async () => {},
@@ -188,6 +190,7 @@ class StoryArrival implements IncomingAgent {
   }
 
   async prepare(module: Uint8Array | undefined): Promise<void> {
+    await this.#place.knobs.beforePrepared();
     if ((module !== undefined) !== this.needModule) throw new Error("a module that nobody needs, or none");
     if (module === undefined) return;
     if (!Buffer.from(module).equals(this.#place.story.module)) throw new Error("another module");

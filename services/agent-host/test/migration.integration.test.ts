@@ -156,6 +156,27 @@ describe("a target that does not take it", () => {
     expectOneOwner(setting, "0");
   });
 
+  test("T-24: a price that rises above the limit after the offer is refused before the freeze, or at the latest before the claim", async () => {
+    const setting = await threeHosts();
+    const { a, b, hood } = setting;
+    const rises = async () => {
+      b.knobs.price = 1_001n;
+    };
+    b.knobs.beforePrepared = rises;
+    const early = await move(a, only(b));
+    expect(early.failures).toMatchObject([{ class: "fatal-target", fault: { code: "PRICE_TOO_HIGH" } }]);
+    expect(early.steps).not.toContain("frozen");
+    expectOneOwner(setting, "0");
+
+    b.knobs.beforePrepared = async () => {};
+    b.knobs.price = 1_000n; // the limit itself
+    if (a.agent !== undefined) a.agent.knobs.beforeFreeze = rises;
+    const late = await move(a, only(b));
+    expect(late.failures).toMatchObject([{ class: "fatal-target", fault: { code: "PRICE_TOO_HIGH" } }]);
+    expect([b.agent, b.staged, hood.story.record.owner?.hostId]).toEqual([undefined, undefined, a.hostId]);
+    expectOneOwner(setting, "0");
+  });
+
   test("a transfer from a host that the registry does not know is refused before anything is looked at", async () => {
     const setting = await threeHosts();
     setting.b.knobs.strangers = new Set([setting.a.hostId]);

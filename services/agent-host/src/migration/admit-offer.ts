@@ -20,9 +20,7 @@ export function admitOffer(offer: OfferFrame, facts: HostFacts): Manifest {
   if (!manifest.migrationPolicy.enabled) {
     throw new ClassifiedFault("fatal-migration", { code: "MIGRATION_DISABLED", agentId: offer.agentId });
   }
-  const limit = manifest.migrationPolicy.maxPricePerSecond;
-  const { pricePerSecond: price } = facts;
-  if (limit !== undefined && price > limit) throw refused({ code: "PRICE_TOO_HIGH", price, limit });
+  checkPrice(manifest, facts);
 
   const missing = [...manifest.capabilities.keys()].filter((name) => !facts.capabilities.includes(name)).toSorted();
   if (missing.length > 0) throw refused({ code: "CAPABILITY_MISSING", missing });
@@ -38,6 +36,12 @@ export function admitOffer(offer: OfferFrame, facts: HostFacts): Manifest {
     throw refused({ code: "RESOURCE_LIMIT", what: "the state", limit: facts.maxStateBytes });
   }
   return manifest;
+}
+
+/** Asked again before the claim: what the agent will be charged is the price of then (T-24). */
+export function checkPrice({ migrationPolicy }: Manifest, { pricePerSecond: price }: HostFacts): void {
+  const limit = migrationPolicy.maxPricePerSecond;
+  if (limit !== undefined && price > limit) throw refused({ code: "PRICE_TOO_HIGH", price, limit });
 }
 
 function readManifest(bytes: Uint8Array): Manifest {

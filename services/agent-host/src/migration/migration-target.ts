@@ -32,6 +32,7 @@ import {
   type TargetOutcome,
 } from "@godwit/migration";
 import type { ReplayedTicks } from "@godwit/sandbox";
+import type { Manifest } from "@godwit/sandbox";
 import type { Logger } from "pino";
 import {
   admitPeer,
@@ -44,7 +45,7 @@ import {
   type StreamFaults,
   type StreamServer,
 } from "../p2p/index.ts";
-import { admitOffer } from "./admit-offer.ts";
+import { admitOffer, checkPrice } from "./admit-offer.ts";
 import type { Reaches, TargetCrashPoint } from "./crash-points.ts";
 import { Deadline } from "./deadline.ts";
 import { Mailbox } from "./mailbox.ts";
@@ -160,6 +161,7 @@ class Handover {
   #handoff: HandoffFrame | undefined;
   #state: ChunkAssembler | undefined;
   #end: HandoffEndFrame | undefined;
+  #manifest: Manifest | undefined;
   #agent: IncomingAgent | undefined;
   #verified: VerifiedHandoff | undefined;
   #granted: AuthorityRecord | undefined;
@@ -338,7 +340,7 @@ class Handover {
     signal.throwIfAborted();
     this.#hasSlot = this.#slots.take();
     if (!this.#hasSlot) throw new ClassifiedFault("retriable", { code: "TARGET_BUSY", hostId: facts.hostId });
-    admitOffer(offer, facts);
+    this.#manifest = admitOffer(offer, facts);
     const agent = await host.admit(offer, this.#sourceHostId, signal);
     // The source went meanwhile: nobody else would tell the agent that its handoff is over.
     if (signal.aborted) agent.ended();
@@ -366,6 +368,7 @@ class Handover {
     const breathe = () => this.#parts.clock.sleep(0, signal);
     this.#verifiedSpine = await verifyOfferedSpine(this.#spine.headers, agent.spineKnown, this.#terms(), breathe);
     await agent.prepare(agent.needModule ? this.#module?.finish() : undefined, signal);
+    this.#checkPrice(); // while the agent still ticks at its source
     if (this.#parts.host.facts().verifiesReplays) {
       const run = (work: ReplayedTicks) => agent.replay(work, signal);
       this.#replayed = await replayWindow(this.#record, this.#verifiedSpine, this.#terms(), run);
@@ -433,9 +436,16 @@ class Handover {
     const ahead = seen === undefined ? undefined : this.#tail;
     await (ahead ?? this.#replayTail(arrived));
     this.#verified = verifyHandoff(handoff, end, arrived, this.#terms());
+    this.#checkPrice();
     await this.#incoming().stage(this.#verified);
     this.#parts.crashPoints.reach("target.after-stage");
     return { kind: "staged" };
+  }
+
+  /** T-24: it may have changed since the offer, and it is what the first tick will be charged. */
+  #checkPrice(): void {
+    if (this.#manifest === undefined) throw new TypeError("nothing was admitted");
+    checkPrice(this.#manifest, this.#parts.host.facts());
   }
 
   async #claim(attempt: number): Promise<TargetEvent> {
