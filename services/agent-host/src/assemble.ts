@@ -24,6 +24,7 @@ import { type ReplayRules, verifiesIncoming, verifiesOwn } from "./agents/replay
 import { type ReplayedSegment, ReplayVerifier } from "./agents/replay-verifier.ts";
 import { Roster } from "./agents/roster.ts";
 import { type AgentSandbox, defaultSupervisorRules, type EndedTick } from "./agents/supervisor-parts.ts";
+import { BlobCollection, defaultBlobCollectionRules } from "./blob-collection.ts";
 import { type hostOptions, retryPolicyOf } from "./config.ts";
 import { hostService } from "./grpc/host-service.ts";
 import { createHostMetrics, type HostMetrics } from "./metrics.ts";
@@ -181,7 +182,11 @@ export function assemble(options: HostConfig, ports: HostPorts): HostGraph {
           runsHere: (agentId) => roster.supervisor(agentId) !== undefined,
           onHeld: (agentId) => announcements.changed(agentId),
         },
-        { maxModuleBytes: options.maxModule, maxStateBytes: DEFAULT_CHECKPOINT_LIMITS.maxStateBytes },
+        {
+          maxModuleBytes: options.maxModule,
+          maxStateBytes: DEFAULT_CHECKPOINT_LIMITS.maxStateBytes,
+          fullAtBytes: options.copiesUpTo,
+        },
       ),
       isKnownHost,
       clock,
@@ -380,6 +385,11 @@ export function assemble(options: HostConfig, ports: HostPorts): HostGraph {
     migrationTimeouts,
   );
 
+  const blobs = new BlobCollection(
+    { storage, clock, logger: logger.child({ part: "storage" }) },
+    defaultBlobCollectionRules,
+  );
+
   const service = hostService(
     {
       roster,
@@ -407,6 +417,7 @@ export function assemble(options: HostConfig, ports: HostPorts): HostGraph {
     service,
     metrics,
     parts: [
+      part("unneeded modules", blobs),
       part("session", keeper),
       part("self", self),
       part("announcements", announcements),

@@ -56,6 +56,12 @@ export const hostOptions = {
     max: 4_096 * mebibyte,
     help: "Memory of one agent.",
   }),
+  copiesUpTo: option.bytes({
+    fallback: 16 * 1024 * mebibyte,
+    min: 0,
+    max: 1024 * 1024 * mebibyte,
+    help: "Copies of other hosts' agents are taken while --data holds less than this.",
+  }),
   maxModule: option.bytes({ fallback: 16 * mebibyte, min: 8, max: 64 * mebibyte, help: "Size of one module." }),
   tickEveryMs: option.duration({ fallback: 1_000, min: 1, max: 3_600_000, help: "Between an agent's ticks." }),
   moreWorkEveryMs: option.duration({

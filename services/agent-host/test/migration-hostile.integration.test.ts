@@ -203,7 +203,7 @@ describe("frames that do not fit", () => {
     await expectUntouched(set);
   });
 
-  test("a frame that says it has 1 GiB: refused without waiting for it", async () => {
+  test("T-25: a frame that says it has 1 GiB: refused without waiting for it", async () => {
     const set = await setting();
     const { a, b } = set;
     const raw = await a.node.open({ hostId: b.hostId, addresses: b.node.addresses() }, MIGRATE_PROTOCOL, signal());
@@ -212,10 +212,14 @@ describe("frames that do not fit", () => {
     expect(await liar.refusal()).toBe("FRAME_INVALID");
   });
 
-  test("a module of 64 MiB that is not to come: nothing is kept for it", async () => {
+  test.each([
+    [FRAME_LIMITS.maxModuleBytes, "RESOURCE_LIMIT"],
+    [2 ** 30, "FRAME_INVALID"],
+    [Number.MAX_SAFE_INTEGER, "FRAME_INVALID"],
+  ])("T-25: a module of %i bytes that is not to come: nothing is kept for it", async (moduleBytes, code) => {
     const set = await setting();
     const liar = await Liar.at(set);
-    expect(await liar.refusal(liar.offer({ moduleBytes: FRAME_LIMITS.maxModuleBytes }))).toBe("RESOURCE_LIMIT");
+    expect(await liar.refusal(liar.offer({ moduleBytes }))).toBe(code);
     expect(set.b.offers).toBe(0);
   });
 
@@ -429,6 +433,11 @@ describe("a handoff that is not what it says", () => {
         end: { stateDigest: story.created.header.stateDigest },
       }),
       "TOKEN_INVALID",
+    ],
+    [
+      "T-25: receipts that claim 2^32 - 1 entries",
+      () => ({ begin: { receipts: [Uint8Array.of(0xff, 0xff, 0xff, 0xff)] } }),
+      "CHECKPOINT_INVALID",
     ],
     ["a receipt that cannot be read", () => ({ begin: { receipts: [Uint8Array.of(9, 9, 9)] } }), "CHECKPOINT_INVALID"],
     ["T-42: no receipts of what was charged", () => ({ begin: { receipts: [] } }), "CHECKPOINT_INVALID"],

@@ -32,6 +32,7 @@ export interface HolderOptions {
   readonly running?: ReadonlySet<string>;
   readonly maxModuleBytes?: number;
   readonly maxStateBytes?: number;
+  readonly fullAtBytes?: number;
   readonly rules?: Partial<ReplicaServerRules>;
 }
 
@@ -56,6 +57,7 @@ export async function startHolder({
   running = new Set(),
   maxModuleBytes = 64 * MIB,
   maxStateBytes = 64 * MIB,
+  fullAtBytes = 64 * MIB,
   rules = {},
 }: HolderOptions = {}): Promise<HolderHost> {
   const storage = await openNew();
@@ -68,7 +70,7 @@ export async function startHolder({
       runsHere: (agentId) => running.has(agentId),
       onHeld: (agentId) => void heldChanges.push(agentId),
     },
-    { maxModuleBytes, maxStateBytes },
+    { maxModuleBytes, maxStateBytes, fullAtBytes },
   );
   const server = new ReplicaServer(
     { streams: node, store, isKnownHost, clock: systemClock, logger },

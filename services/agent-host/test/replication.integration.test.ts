@@ -126,6 +126,25 @@ describe("replication of checkpoints", () => {
     );
   });
 
+  test("T-25: a module that need not be sent is still there when the replica has come, whatever is collected meanwhile", async () => {
+    const holder = await startHolder();
+    await holder.storage.putBlob(moduleBytes);
+    const { replicator, asked } = await startOwner(() => [holder.target()]);
+    const hasModule = holder.store.hasModule.bind(holder.store);
+    holder.store.hasModule = (digest) => {
+      const has = hasModule(digest);
+      void holder.storage.collectBlobs();
+      return has;
+    };
+    const [created] = chain(1);
+    const { agentId, moduleDigest, manifestDigest } = created.header;
+    replicator.committed(agentId, created);
+    await until(() => expect(replicator.holders(agentId)).toHaveLength(1));
+    await holder.storage.collectBlobs();
+    expect([moduleDigest, manifestDigest].map((digest) => holder.storage.hasBlob(digest))).toEqual([true, true]);
+    expect(asked.module).toBe(1); // for its size
+  });
+
   test("a large state arrives in pieces", async () => {
     const holder = await startHolder();
     const { replicator, spines } = await startOwner(() => [holder.target()]);
@@ -373,6 +392,29 @@ describe("what a holder refuses, and then has nothing of", () => {
     expect(await holder.storage.checkpoints(agentId)).toEqual([]);
     expect(holder.storage.hasBlob(first.header.moduleDigest)).toBe(false);
     expect(holder.heldChanges).toEqual([]);
+  });
+
+  test("T-25: copies of more agents than it has room for, whoever owns them; of those that it holds it says so", async () => {
+    const holder = await startHolder({ fullAtBytes: 1_000_000 });
+    const peer = await startNode(new Uint8Array(32).fill(92));
+    const answers: unknown[] = [];
+    let held = 0;
+    let newest = chain(1, 1)[0];
+    for (let nonce = 1; nonce <= 12; nonce++) {
+      const [zero] = chain(1, nonce);
+      const large = next(zero, { host: ada, text: `${nonce} `.repeat(50_000) });
+      const frames = framesFor(large, [zero]).filter(({ kind }) => kind !== "module" || nonce === 1);
+      const answer = await say(peer, holder, frames);
+      if (answer.at(-1)?.kind === "held") {
+        held++;
+        newest = large;
+      } else answers.push(refusal(answer));
+    }
+    expect(held).toBeGreaterThan(4);
+    expect(answers).toEqual(Array(12 - held).fill(["fatal-target", "RESOURCE_LIMIT"]));
+    expect(held).toBeLessThan(12);
+    expect(holder.storage.bytesUsed).toBeLessThan(1_300_000);
+    expect((await say(peer, holder, framesFor(newest, []).slice(0, 1))).at(-1)?.kind).toBe("held");
   });
 
   test("anything from a peer that the registry does not know", async () => {

@@ -4,7 +4,7 @@
 import { writeSync } from "node:fs";
 import { systemClock } from "@godwit/common/clock";
 import { isFault } from "@godwit/common/fault";
-import { type Checkpoint, refOf } from "@godwit/lineage";
+import { type Checkpoint, digestOf, refOf } from "@godwit/lineage";
 import { DataDirectory, type WriteUnit } from "../src/storage/index.ts";
 import { ada, createAgent, grantOf, next } from "./storage-story.ts";
 
@@ -16,13 +16,13 @@ function say(line: string): void {
   writeSync(1, `${line}\n`); // at once: what was said before the kill counts
 }
 
-/** Checkpoint, journal and receipts name each other, so that half a unit would show. */
-function unitOf(checkpoint: Checkpoint): WriteUnit {
+/** Checkpoint, journal, receipts and module name each other, so that half a unit would show. */
+function unitOf(checkpoint: Checkpoint, moduleDigest: string): WriteUnit {
   const { agentId, era, major, tick } = checkpoint.header;
   const grant = grantOf(agentId, { era, major }, ada);
   return {
     agentId,
-    agent: { name: `at tick ${tick}`, moduleDigest: "a".repeat(64), manifestDigest: "b".repeat(64) },
+    agent: { name: `at tick ${tick}`, moduleDigest, manifestDigest: "b".repeat(64) },
     checkpoint,
     receipts: [new TextEncoder().encode(checkpoint.digest)],
     journal: { phase: "owner", bootId: ada.bootId, era, major, grant, unconfirmedBase: refOf(checkpoint) },
@@ -34,7 +34,13 @@ async function live(directory: DataDirectory, nonce: number): Promise<void> {
   for (let written = 0; written < Number(writes); written++) {
     const text = `${written} `.repeat(1 + ((written * 7919 + nonce) % 60_000));
     last = last === undefined ? createAgent(ada, { nonce }) : next(last, { host: ada, text });
-    await directory.commit(unitOf(last));
+    const module = new TextEncoder().encode(`module of ${last.digest}`);
+    using _held = directory.holdBlobs(digestOf(module));
+    await directory.commit(unitOf(last, await directory.putBlob(module)));
+    if (written % 4 === nonce % 4) {
+      say(`loose ${await directory.putBlob(new TextEncoder().encode(`needed by nobody, beside ${last.digest}`))}`);
+      await directory.collectBlobs();
+    }
     say(`held ${last.header.agentId} ${last.header.tick}`);
   }
 }

@@ -1,6 +1,17 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname } from "node:path";
 import { createInterface } from "node:readline";
 import { DatabaseSync } from "node:sqlite";
 import { isFault } from "@godwit/common/fault";
@@ -8,9 +19,12 @@ import { type Checkpoint, digestOf } from "@godwit/lineage";
 import { seededRandom } from "@godwit/testing";
 import { describe, expect, onTestFinished, test } from "vitest";
 import type { DataDirectory } from "../src/storage/index.ts";
+import { Meta } from "../src/storage/meta.ts";
 import { chain, identity, openAt, ownerEntry, signed, temporaryDirectory } from "./storage-place.ts";
 import { ada, next } from "./storage-story.ts";
 
+/** A user who may read nothing of ours. */
+const nobody = 65_534;
 const writerPath = new URL("./storage-writer.ts", import.meta.url).pathname;
 
 function startWriter(path: string, { writes = 1_000_000, fileBlocks = "unlimited" } = {}): Writer {
@@ -79,8 +93,17 @@ async function expectWholeUnits(directory: DataDirectory, ticks: ReadonlyMap<str
   }
 }
 
+/** T-25: what an agent names is there, and of what nobody names nothing is left once it was collected. */
+async function expectNeededBlobs(directory: DataDirectory, said: readonly string[]): Promise<number> {
+  await directory.collectBlobs();
+  for (const { moduleDigest } of directory.agents()) expect(await directory.getBlob(moduleDigest)).toBeDefined();
+  const loose = said.filter((line) => line.startsWith("loose ")).map((line) => line.slice("loose ".length));
+  expect(loose.filter((digest) => directory.hasBlob(digest))).toEqual([]);
+  return loose.length;
+}
+
 describe("kill -9", () => {
-  test("T-36: at any moment loses no acknowledged unit, leaves none in halves, and frees the lock", {
+  test("T-36, T-25: at any moment loses no acknowledged unit and no module that is needed, leaves none in halves, and frees the lock", {
     timeout: 400_000,
   }, async () => {
     const path = await temporaryDirectory();
@@ -88,6 +111,7 @@ describe("kill -9", () => {
     let held: Map<string, bigint> = new Map();
     let seed: string | undefined;
     let units = 0;
+    let loose = 0;
     for (let round = 0; round < 20; round++) {
       const writer = startWriter(path);
       const opened = await writer.until((line) => line.startsWith("open "));
@@ -101,9 +125,11 @@ describe("kill -9", () => {
       held = acknowledged(writer.said, held);
       const directory = await openAt(path);
       await expectWholeUnits(directory, held);
+      loose += await expectNeededBlobs(directory, writer.said);
       await directory.close();
     }
     expect(units).toBeGreaterThan(200);
+    expect(loose).toBeGreaterThan(20);
   });
 
   test("while the directory is made leaves one that can be opened", { timeout: 400_000 }, async () => {
@@ -191,6 +217,53 @@ describe("a directory that is damaged is refused, and left as it is", () => {
   }
 
   const isCorrupt = (error: unknown) => isFault(error, "DATA_CORRUPT");
+
+  test.each<[string, (meta: Meta, db: DatabaseSync) => void, string]>([
+    ["is gone", (_, db) => db.exec("DELETE FROM meta WHERE key = 'host-seed'"), "the host's key is missing"],
+    ["was cut short", (meta) => meta.set("host-seed", new Uint8Array(31)), "the host's key has 31 bytes, not 32"],
+    [
+      "has other bytes than it was written with",
+      (_, db) => db.exec("UPDATE meta SET value = zeroblob(32) WHERE key = 'host-seed'"),
+      "the host-seed",
+    ],
+  ])("T-34: a host whose key %s does not start, and gets no other one", async (_, change, reason) => {
+    const { path, database } = await written();
+    const db = new DatabaseSync(database);
+    change(new Meta(db, database), db);
+    db.close();
+    const before = readFileSync(database);
+    for (let attempt = 0; attempt < 2; attempt++) {
+      const opening = openAt(path);
+      await expect(opening).rejects.toSatisfy(isCorrupt);
+      await expect(opening).rejects.toThrow(reason);
+    }
+    expect(readFileSync(database).equals(before)).toBe(true);
+  });
+
+  test("T-34: a host that may not read its key does not start, says why, and gets no other one", async () => {
+    const { path, database } = await written();
+    const before = filesOf(path);
+    chmodSync(database, 0o000);
+    // Whoever may read everything gives that up for a moment.
+    const root = process.geteuid?.() === 0;
+    if (root) {
+      chownSync(path, nobody, nobody);
+      for (let at = dirname(path); at !== dirname(at) && at !== tmpdir(); at = dirname(at)) chmodSync(at, 0o755);
+    }
+    try {
+      if (root) process.seteuid?.(nobody);
+      const opening = openAt(path);
+      await expect(opening).rejects.toSatisfy((error) => isFault(error, "DISK_FAILED"));
+      await expect(opening).rejects.toThrow(/host\.db.*(permission|EACCES|unable to open)/i);
+    } finally {
+      if (root) process.seteuid?.(0);
+    }
+    chmodSync(database, 0o600);
+    expect(filesOf(path)).toEqual(before);
+    if (root) chownSync(path, 0, 0);
+    const directory = await openAt(path);
+    expect(directory.agents()).toHaveLength(1);
+  });
 
   test("T-33: a flipped byte in a state is found when it is read, and names the checkpoint; an older one can still be read", async () => {
     const { path, database, zero, one } = await written();

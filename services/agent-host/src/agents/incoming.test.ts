@@ -1,5 +1,5 @@
 import { isFault } from "@godwit/common/fault";
-import { type Checkpoint, issueToken, refOf } from "@godwit/lineage";
+import { type Checkpoint, digestOf, issueToken, refOf } from "@godwit/lineage";
 import { describe, expect, test } from "vitest";
 import { createAgent, next } from "../../test/storage-story.ts";
 import { AgentPlace, ada, bob, bobSession } from "../../test/support/agent-place.ts";
@@ -147,6 +147,61 @@ describe("an agent that comes in", patient, () => {
     await place.until(() => place.storage.agent(agentId)?.journal.phase === "owner");
     expect(place.storage.staged()).toEqual([]);
     expect(await checkpointsOf(place, frozen)).toEqual([frozen.header.tick]);
+  });
+
+  test("T-25: its module stays from the answer to the offer to the end of the handoff, whatever is collected meanwhile", async () => {
+    for (const isThere of [true, false]) {
+      const { place, incoming, offer, verified, agentId } = await offered();
+      const { storage } = place;
+      if (isThere) await storage.putBlob(module);
+      const arrival = await incoming.admit(offer, bob.hostId);
+      expect(arrival.needModule).toBe(!isThere);
+      await storage.collectBlobs();
+      await arrival.prepare(isThere ? undefined : module, never);
+      await storage.collectBlobs();
+      await arrival.stage(verified);
+      await storage.collectBlobs();
+      await arrival.drop();
+      await storage.collectBlobs();
+      expect([storage.agent(agentId), storage.hasBlob(offer.moduleDigest)]).toEqual([undefined, true]);
+      arrival.ended();
+      expect(await storage.collectBlobs()).toBe(2); // and its manifest
+      expect(storage.hasBlob(offer.moduleDigest)).toBe(false);
+    }
+  });
+
+  test("T-25: of a thousand modules that one peer offers and never hands over only so many are here at any time", async () => {
+    const { place, incoming, offer } = await offered();
+    const digests: string[] = [];
+    const kept = () => digests.filter((digest) => place.storage.hasBlob(digest)).length;
+    let most = 0;
+    for (let round = 0; round < 50; round++) {
+      await Promise.all(
+        Array.from({ length: 20 }, async (_, index) => {
+          const bytes = textBytes(`module ${round}.${index}`);
+          const moduleDigest = digestOf(bytes);
+          const agentId = digestOf(textBytes(`agent ${index}`));
+          const arrival = await incoming.admit({ ...offer, agentId, moduleDigest }, bob.hostId);
+          await arrival.prepare(bytes, never);
+          digests.push(moduleDigest);
+          arrival.ended();
+        }),
+      );
+      most = Math.max(most, kept());
+    }
+    expect(digests).toHaveLength(1_000);
+    expect(most).toBeLessThan(100);
+  });
+
+  test("T-24: from its first tick on it is charged, and told, what this host takes now, whatever it cost before", async () => {
+    const { place, roster, agentId, arrival } = await staged();
+    place.price = 7_000n; // it was offered at 1,000, and its source took 1,000
+    await started(arrival);
+    await ticked({ place, roster, agentId });
+    expect(place.sandbox.inputs.map(({ pricePerSecond }) => pricePerSecond)).toEqual([7_000n]);
+    await roster.supervisor(agentId)?.lastCheckpoint();
+    const receipts = place.committed.at(-1)?.header.receipts;
+    expect(receipts).toMatchObject([{ hostId: ada.hostId, pricePerSecond: 7_000n, elapsedNs: 1_000_000n, cost: 7n }]);
   });
 
   test("GH-4: dropped before any claim it leaves nothing", async () => {

@@ -63,16 +63,22 @@ export class Incoming implements TargetHost {
     });
     roster.checkRunnable(identity);
     this.#coming.add(agentId);
+    // From before it is said whether the module has to be sent.
+    const held = storage.holdBlobs(identity.moduleDigest, identity.manifestDigest);
+    const onEnded = () => {
+      held[Symbol.dispose]();
+      this.#coming.delete(agentId);
+    };
     try {
       return new Arrival(this.#parts, {
         identity,
         sourceHostId,
         spineKnown: await this.#spineKnown(agentId),
         needModule: !storage.hasBlob(offer.moduleDigest),
-        onEnded: () => this.#coming.delete(agentId),
+        onEnded,
       });
     } catch (cause) {
-      this.#coming.delete(agentId); // nobody will say that it has ended
+      onEnded(); // nobody else will say that it has ended
       throw cause;
     }
   }
@@ -166,6 +172,7 @@ class Arrival implements IncomingAgent {
   async stage(handoff: VerifiedHandoff): Promise<void> {
     const { roster, storage, keeper } = this.#parts;
     const { agentId, name, moduleDigest, manifestDigest } = this.#options.identity;
+    using _held = storage.holdBlobs(moduleDigest, manifestDigest); // the handoff may end before this does
     const session = keeper.current;
     if (session === undefined) {
       throw new ClassifiedFault("retriable", { code: "SESSION_NOT_OPEN", reason: keeper.trouble ?? "none" });

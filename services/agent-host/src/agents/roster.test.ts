@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { isFault } from "@godwit/common/fault";
 import { refOf } from "@godwit/lineage";
+import { digestOf } from "@godwit/lineage";
 import { describe, expect, test } from "vitest";
 import { AgentPlace, ada, bobSession } from "../../test/support/agent-place.ts";
 import { textBytes } from "../../test/support/fake-sandbox.ts";
@@ -59,6 +60,9 @@ describe("a new agent", patient, () => {
 
   test.each([
     ["a name that is none", { name: "no spaces" }, "INVALID_ARGUMENT"],
+    ["T-36: no name", { name: "" }, "INVALID_ARGUMENT"],
+    ["T-36: a name that is a path", { name: "../survivor" }, "INVALID_ARGUMENT"],
+    ["a budget that no number holds", { budget: 2n ** 63n }, "BUDGET_INVALID"],
     ["a budget below nothing", { budget: -1n }, "BUDGET_INVALID"],
     ["a manifest that is none", { manifest: textBytes("{") }, "MANIFEST_INVALID"],
     [
@@ -78,6 +82,29 @@ describe("a new agent", patient, () => {
     expect(place.storage.agents()).toEqual([]);
     expect(place.registry.sent).toEqual([]);
     expect(roster.size).toBe(0);
+  });
+
+  test("T-25: its module is not collected before the agent is on the disk, and leaves with an agent that is deleted", async () => {
+    const place = await AgentPlace.create("empty");
+    const { storage } = place;
+    const putBlob = storage.putBlob.bind(storage);
+    storage.putBlob = async (bytes) => {
+      const digest = await putBlob(bytes);
+      await storage.collectBlobs();
+      return digest;
+    };
+    const roster = place.roster();
+    const kept = () => [spec.module, spec.manifest].map((bytes) => storage.hasBlob(digestOf(bytes)));
+    const running = roster.run(spec, never);
+    await place.until(() => storage.agents().length > 0);
+    expect(kept()).toEqual([true, true]);
+    const agentId = await running;
+    await place.sleeping(1);
+    await storage.collectBlobs();
+    expect(kept()).toEqual([true, true]);
+    await roster.supervisor(agentId)?.stop("terminated");
+    await storage.collectBlobs();
+    expect(kept()).toEqual([false, false]);
   });
 
   test("GA-1: is not begun without a session", async () => {
@@ -270,6 +297,14 @@ describe("a stop", patient, () => {
 });
 
 describe("names", patient, () => {
+  test("T-36: are labels: two agents of one name are two agents", async () => {
+    const place = await AgentPlace.create("empty");
+    const roster = place.roster();
+    const ids = [await roster.run(spec, never), await roster.run(spec, never)];
+    expect(new Set(ids).size).toBe(2);
+    expect(place.storage.agents().map(({ name }) => name)).toEqual([spec.name, spec.name]);
+  });
+
   test("an id is found by a prefix that only it has", async () => {
     const { roster, first, second } = await two();
     expect(roster.find(first)).toBe(first);

@@ -243,6 +243,7 @@ export class Roster {
       state,
       signer,
     );
+    using _held = storage.holdBlobs(identity.moduleDigest, identity.manifestDigest);
     await Promise.all([storage.putBlob(spec.module), storage.putBlob(spec.manifest)]);
     await storage.commit({
       agentId,

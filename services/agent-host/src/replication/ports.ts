@@ -29,6 +29,8 @@ export interface ReplicaStoreFacts {
   readonly registryKey: Uint8Array | undefined;
   readonly maxModuleBytes: number;
   readonly maxStateBytes: number;
+  /** Set once the host holds so much that it takes no copies any more: the limit, in bytes. */
+  readonly fullAtBytes: number | undefined;
 }
 
 /** A replica that is verified as a whole. */
@@ -53,6 +55,8 @@ export interface ReplicaStore {
   /** Whether this host has more to do with the agent than to keep a copy: it runs, comes or goes. */
   runsHere(agentId: string): boolean;
   isTerminated(agentId: string): boolean;
+  /** Until it is disposed of, a module and a manifest that are here stay, and so do those that are put. */
+  hold(digests: { readonly moduleDigest: string; readonly manifestDigest: string }): Disposable;
   hasModule(digest: string): boolean;
   /** Durable when it resolves. Throws Fault AGENT_EXISTS when the agent has come to run here meanwhile. */
   put(replica: Replica): Promise<void>;

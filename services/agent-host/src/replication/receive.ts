@@ -42,6 +42,11 @@ export function verifyOffer(offer: ReplicaOfferFrame, facts: ReplicaStoreFacts):
   return verified;
 }
 
+/** Throws Fault RESOURCE_LIMIT when this host takes no copies any more. What it holds already is not asked about. */
+export function checkRoom({ fullAtBytes }: ReplicaStoreFacts): void {
+  if (fullAtBytes !== undefined) throw tooLarge("what the holder keeps", fullAtBytes);
+}
+
 /** `true` when what is held will do. Throws Fault DIVERGENT_LINEAGE for another checkpoint of the same major and tick (EI-11). */
 export function isHeldAlready({ header, ref }: VerifiedHeader, held: CheckpointRef | undefined): boolean {
   if (held === undefined) return false;

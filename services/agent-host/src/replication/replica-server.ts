@@ -32,7 +32,7 @@ import {
 } from "../p2p/index.ts";
 import type { ReplicaStore } from "./ports.ts";
 import { REPLICATE_PROTOCOL } from "./protocol.ts";
-import { isHeldAlready, registryKeyOf, spineKnownOf, verifyOffer, verifyReplica } from "./receive.ts";
+import { checkRoom, isHeldAlready, registryKeyOf, spineKnownOf, verifyOffer, verifyReplica } from "./receive.ts";
 
 export interface ReplicaServerParts {
   readonly streams: StreamServer;
@@ -145,6 +145,8 @@ export class ReplicaServer {
       await this.#say({ kind: "held", checkpoint: held }, talk);
       return;
     }
+    checkRoom(store.facts());
+    using _held = store.hold(verified.header); // from before it is said whether the module has to be sent
     const needModule = !store.hasModule(verified.header.moduleDigest);
     const bytes = Number(verified.header.stateBytes) + (needModule ? offer.moduleBytes : 0);
     await this.#within(bytes, async () => {

@@ -20,6 +20,8 @@ export interface StoredReplicasParts {
 export interface StoredReplicasRules {
   readonly maxModuleBytes: number;
   readonly maxStateBytes: number;
+  /** T-25: above this copies are refused, so that what others have copied here leaves room for what runs here. */
+  readonly fullAtBytes: number;
 }
 
 const HELD_ONLY: ReadonlySet<Phase> = new Set(["replica", "retired"]);
@@ -34,8 +36,10 @@ export class StoredReplicas implements ReplicaStore {
   }
 
   facts(): ReplicaStoreFacts {
-    const { maxModuleBytes, maxStateBytes } = this.#rules;
-    return { registryKey: this.#parts.registryKey(), maxModuleBytes, maxStateBytes };
+    const { maxModuleBytes, maxStateBytes, fullAtBytes } = this.#rules;
+    const isFull = this.#parts.storage.bytesUsed >= fullAtBytes;
+    const limits = { maxModuleBytes, maxStateBytes, fullAtBytes: isFull ? fullAtBytes : undefined };
+    return { registryKey: this.#parts.registryKey(), ...limits };
   }
 
   async held(agentId: string): Promise<CheckpointRef | undefined> {
@@ -55,6 +59,10 @@ export class StoredReplicas implements ReplicaStore {
 
   isTerminated(agentId: string): boolean {
     return this.#phaseOf(agentId) === "terminated";
+  }
+
+  hold({ moduleDigest, manifestDigest }: Parameters<ReplicaStore["hold"]>[0]): Disposable {
+    return this.#parts.storage.holdBlobs(moduleDigest, manifestDigest);
   }
 
   hasModule(digest: string): boolean {

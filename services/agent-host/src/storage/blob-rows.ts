@@ -10,6 +10,8 @@ export class BlobRows {
   readonly #exists: StatementSync;
   readonly #insert: StatementSync;
   readonly #replace: StatementSync;
+  readonly #selectDigests: StatementSync;
+  readonly #delete: StatementSync;
 
   constructor(db: DatabaseSync, path: string) {
     this.#cells = new CellReader(path);
@@ -17,6 +19,8 @@ export class BlobRows {
     this.#exists = db.prepare("SELECT 1 FROM blobs WHERE digest = ?");
     this.#insert = db.prepare("INSERT INTO blobs (digest, bytes) VALUES (?, ?)");
     this.#replace = db.prepare("UPDATE blobs SET bytes = ? WHERE digest = ?");
+    this.#selectDigests = db.prepare("SELECT digest FROM blobs");
+    this.#delete = db.prepare("DELETE FROM blobs WHERE digest = ?");
   }
 
   has(digest: string): boolean {
@@ -42,5 +46,18 @@ export class BlobRows {
   put(digest: string, bytes: Uint8Array): void {
     if (!this.has(digest)) this.#insert.run(digest, bytes);
     else if (!this.isGood(digest)) this.#replace.run(bytes, digest);
+  }
+
+  /** Drops at most `most` of those that nobody needs, and gives how many these were. */
+  dropUnneeded(isNeeded: (digest: string) => boolean, most: number): number {
+    const unneeded: string[] = [];
+    for (const row of this.#selectDigests.iterate()) {
+      const digest = this.#cells.text(row, "digest");
+      if (isNeeded(digest)) continue;
+      unneeded.push(digest);
+      if (unneeded.length === most) break;
+    }
+    for (const digest of unneeded) this.#delete.run(digest);
+    return unneeded.length;
   }
 }

@@ -12,11 +12,12 @@ import type { DatabaseSync } from "node:sqlite";
 import type { Clock } from "@godwit/common/clock";
 import { Fault } from "@godwit/common/fault";
 import type { CheckpointRef, SignedBytes } from "@godwit/common/lease";
-import { type Checkpoint, digestOf } from "@godwit/lineage";
+import type { Checkpoint } from "@godwit/lineage";
 import { AgentRows } from "./agent-rows.ts";
 import { BlobRows } from "./blob-rows.ts";
+import { Blobs } from "./blobs.ts";
 import { checkpointToKeep } from "./checkpoint-rows.ts";
-import { type DatabaseParts, type HeldDatabase, holdDatabase } from "./database.ts";
+import { bytesUsed, type DatabaseParts, type HeldDatabase, holdDatabase, SEED_BYTES } from "./database.ts";
 import { type CommitCounters, GroupCommit, type Unit } from "./group-commit.ts";
 import { type Effect, Ledger, prepareUnit } from "./ledger.ts";
 import { Meta } from "./meta.ts";
@@ -44,7 +45,7 @@ export class DataDirectory {
   readonly #writes: GroupCommit;
   readonly #onCommitted: DataDirectoryParts["onCommitted"];
   readonly #ledger: Ledger;
-  readonly #blobs: BlobRows;
+  readonly #blobs: Blobs;
   readonly #sessionRows: SessionRows;
   readonly #seed: Uint8Array;
   readonly #sessions: Set<string>;
@@ -82,7 +83,14 @@ export class DataDirectory {
     this.#writes = new GroupCommit({ ...held, pause, ...(defer === undefined ? {} : { defer }) });
     this.#onCommitted = onCommitted;
     this.#ledger = new Ledger(db, held.path, rules);
-    this.#blobs = new BlobRows(db, held.path);
+    this.#blobs = new Blobs({
+      rows: new BlobRows(db, held.path),
+      write: (unit) => this.#write(unit),
+      read: (read) => this.#read(read),
+      agents: () => this.#agents.values(),
+      staged: () => this.#staged.values(),
+      collectAfterBytes: rules.collectAfterBytes,
+    });
     this.#sessionRows = new SessionRows(db, held.path);
 
     const content = contentOf(db, held.path);
@@ -107,6 +115,11 @@ export class DataDirectory {
   /** Of writes, since the directory was opened. */
   get counters(): CommitCounters {
     return this.#writes.counters;
+  }
+
+  /** What is kept here, in bytes. */
+  get bytesUsed(): number {
+    return this.#read(() => bytesUsed(this.#held.db));
   }
 
   /** Why nothing can be written any more until the process is started anew; `undefined` while all is well. */
@@ -171,21 +184,34 @@ export class DataDirectory {
     });
   }
 
-  /** Keeps a module or a manifest, and answers its SHA-256 in lower-case hex. */
+  /**
+   * Keeps a module or a manifest, and answers its SHA-256 in lower-case hex. What nothing names is not kept for long: hold it
+   * from before this until what names it is written.
+   */
   async putBlob(bytes: Uint8Array): Promise<string> {
-    const digest = digestOf(bytes);
-    if (this.#read(() => this.#blobs.isGood(digest))) return digest; // many agents are of one module
-    await this.#write({ bytes: bytes.length, run: () => this.#blobs.put(digest, bytes) });
-    return digest;
+    return await this.#blobs.put(bytes);
   }
 
   /** Throws Fault DATA_CORRUPT when the bytes are not those that were put. */
   async getBlob(digest: string): Promise<Uint8Array | undefined> {
-    return this.#read(() => this.#blobs.get(digest));
+    return this.#blobs.get(digest);
   }
 
   hasBlob(digest: string): boolean {
-    return this.#read(() => this.#blobs.has(digest));
+    return this.#blobs.has(digest);
+  }
+
+  /** Until it is disposed of, no blob of these digests is collected, whether it is here by now or not. */
+  holdBlobs(...digests: readonly string[]): Disposable {
+    return this.#blobs.hold(digests);
+  }
+
+  /**
+   * Drops the blobs that no agent and no staged handoff names, and nobody holds; gives how many. Their room is used again; the
+   * file does not shrink. Throws Fault DISK_FAILED, DATA_CORRUPT, SHUTTING_DOWN.
+   */
+  async collectBlobs(): Promise<number> {
+    return await this.#blobs.collect();
   }
 
   /** Every agent that this host knows, tombstones included. */
@@ -366,7 +392,10 @@ export class DataDirectory {
 function contentOf(db: DatabaseSync, path: string) {
   const meta = new Meta(db, path);
   const seed = meta.get("host-seed");
-  if (seed === undefined) throw new Fault({ code: "DATA_CORRUPT", path, reason: "the host's key is missing" });
+  if (seed?.length !== SEED_BYTES) {
+    const reason = `the host's key ${seed === undefined ? "is missing" : `has ${seed.length} bytes, not ${SEED_BYTES}`}`;
+    throw new Fault({ code: "DATA_CORRUPT", path, reason });
+  }
   return {
     seed,
     registryKey: meta.get("registry-key"),
@@ -377,13 +406,14 @@ function contentOf(db: DatabaseSync, path: string) {
   };
 }
 
-function checkRules({ keepHeaders, keepStates, maxBytes }: StorageRules): void {
+function checkRules({ keepHeaders, keepStates, maxBytes, collectAfterBytes = 1 }: StorageRules): void {
   const wrong =
     !Number.isSafeInteger(keepStates) ||
     keepStates < 1 ||
     !Number.isSafeInteger(keepHeaders) ||
     keepHeaders < 1 ||
-    (maxBytes !== undefined && !(maxBytes > 0));
+    (maxBytes !== undefined && !(maxBytes > 0)) ||
+    !(collectAfterBytes > 0);
   if (!wrong) return;
   const reason = "states, headers and bytes to keep have to be whole numbers of at least 1";
   throw new Fault({ code: "INVALID_ARGUMENT", field: "storage rules", reason });

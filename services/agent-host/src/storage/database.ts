@@ -40,7 +40,7 @@ const FULL_CHECK_MAX_BYTES = 256 * 1024 * 1024;
 /** The log may be longer for a moment; what is above this is given back to the file system. */
 const LOG_KEPT_BYTES = 64 * 1024 * 1024;
 
-const SEED_BYTES = 32;
+export const SEED_BYTES = 32;
 const NEEDS_LOG = Uint8Array.of(0);
 const COMPLETE = Uint8Array.of(1);
 
@@ -214,6 +214,11 @@ function removeLeftovers(directory: string): void {
   for (const name of readdirSync(directory)) {
     if (name.startsWith(UNFINISHED) || name === `${DATABASE_NAME}-shm`) rmSync(join(directory, name), { force: true });
   }
+}
+
+/** What the database holds, in bytes: the room that is free in its file is not counted. */
+export function bytesUsed(db: DatabaseSync): number {
+  return PAGE_BYTES * (Number(pragma(db, "page_count")) - Number(pragma(db, "freelist_count")));
 }
 
 function pragma(db: DatabaseSync, name: string): unknown {

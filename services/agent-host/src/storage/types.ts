@@ -12,6 +12,8 @@ export interface StorageRules {
   readonly keepStates: number;
   /** Of the whole database, in bytes. Writes that need more are refused with DISK_FAILED. Absent: what the disk has. */
   readonly maxBytes?: number;
+  /** Modules and manifests that are written before those that nobody needs are collected by themselves. Absent: 64 MiB. */
+  readonly collectAfterBytes?: number;
 }
 
 /** What an agent is, beside its checkpoints. Digests in lower-case hex. */

@@ -29,6 +29,9 @@ import { INCARNATION, MemoryRegistry } from "./memory-registry.ts";
 
 export { ada, bob };
 
+/** Unneeded modules are collected sooner than a host does it. */
+const storageRules = { keepHeaders: 1_000, keepStates: 50, collectAfterBytes: 256 * 1024 };
+
 /** Checkpoints only when a test asks for one, unless it says otherwise. */
 export const rules: SupervisorRules = { ...defaultSupervisorRules, checkpointEveryMs: 2 ** 41 };
 
@@ -300,5 +303,5 @@ export class AgentPlace {
 
 function openDirectory(path: string): Promise<DataDirectory> {
   // The disk is a real one, and what waits for it waits for real.
-  return DataDirectory.open(path, { clock: systemClock, rules: { keepHeaders: 1_000, keepStates: 50 } });
+  return DataDirectory.open(path, { clock: systemClock, rules: storageRules });
 }
