@@ -2,7 +2,17 @@
 
 import { readHeader } from "@godwit/lineage";
 import { describe, expect, test } from "vitest";
-import { clusterOf, headersOf, leaseMs, logOf, settlesOnOneOwner, startSurvivor, ticksOn } from "./stage.ts";
+import {
+  clusterOf,
+  doneOf,
+  headersOf,
+  leaseMs,
+  logOf,
+  move,
+  settlesOnOneOwner,
+  startSurvivor,
+  ticksOn,
+} from "./stage.ts";
 
 test("SL-4: while the registry is away the agent stops before its lease ends, and goes on by itself in the same session", async () => {
   await using cluster = await clusterOf({ name: "a" });
@@ -47,17 +57,25 @@ test("SL-4: while the registry is away the agent stops before its lease ends, an
 describe("SIGSTOP of a host for longer than its lease, then SIGCONT", () => {
   test.each([
     { name: "alone, it takes the agent back under a higher major", hosts: ["a"] },
-    { name: "with a replica elsewhere, the other host has it by then", hosts: ["a", "b"] },
+    { name: "of one that came in, with a replica elsewhere, the other host has it by then", hosts: ["a", "b"] },
   ])("T-03, GA-2: not one tick is committed under the old lease; $name", async ({ hosts }) => {
     await using cluster = await clusterOf(...hosts.map((name) => ({ name })));
     const a = cluster.host("a");
-    const agentId = await startSurvivor(cluster, a);
+    const agentId = await startSurvivor(cluster, hosts.includes("b") ? cluster.host("b") : a);
     if (hosts.includes("b")) {
+      doneOf(await move(cluster.host("b"), agentId, { to: a }));
       await cluster.waitFor(async (signal) => (await cluster.host("b").agent(agentId, signal)) !== undefined, {
         what: "b holds a replica",
       });
     }
-    const frozen = await ticksOn(cluster, a, agentId);
+    await ticksOn(cluster, a, agentId);
+    const frozen = await cluster.waitFor(
+      async (signal) => {
+        const status = await a.agent(agentId, signal);
+        return status !== undefined && status.checkpoint?.major === status.major ? status : undefined;
+      },
+      { what: "a has a checkpoint of its own" },
+    );
     a.pause();
     const pausedAtNs = BigInt(Date.now()) * 1_000_000n;
     await cluster.waitFor(

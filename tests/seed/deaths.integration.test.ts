@@ -26,38 +26,49 @@ describe("a host that comes back while nobody can tell it who owns the agent", (
   test.each([
     { name: "T-04, T-05: killed with the handoff begun", point: "source.after-begin", ends: "a" },
     { name: "T-04, T-05: killed when it had given the agent away", point: "source.after-relinquish", ends: "a" },
+    {
+      name: "T-04, T-05: killed when it had given away what had come in",
+      point: "source.before-send-handoff",
+      ends: "a",
+      cameIn: true,
+    },
     { name: "T-04, T-15: killed before it wrote its tombstone", point: "source.after-started", ends: "b" },
     { name: "T-04, T-15: killed after it", point: "source.after-retire", ends: "b" },
-  ])("$name: nothing is ticked from the disk, then one host ticks, under a later epoch", async ({ point, ends }) => {
-    const [a, b] = [cluster.host("a"), cluster.host("b")];
-    const agentId = await startSurvivor(cluster, a, point.replace(".", "-"));
-    await a.armCrashPoint({ point });
-    const moving = move(a, agentId, { to: b }).catch((error: unknown) => error);
-    await a.ended();
-    await moving;
-    const registry = cluster.registry;
-    registry.pause();
-    a.process.start();
-    try {
-      // FS-4: it is up, it knows the agent, it has no answer, and it does not tick.
-      const first = await cluster.waitFor((signal) => a.agent(agentId, signal), { what: "a answers" });
-      expect(first.state).not.toBe("ACTIVE_OWNER");
-      await expect(move(a, agentId, { to: b, retries: 1 })).rejects.toMatchObject({ name: "Fault" });
-      const seen = await looksAt(a, agentId, 1_500);
-      expect(seen.every(({ state, tick }) => state !== "ACTIVE_OWNER" && tick === first.tick)).toBe(true);
-    } finally {
-      registry.resume();
-    }
-    await a.process.ready(AbortSignal.timeout(120_000));
-    const { owner, status, lineage } = await settlesOnOneOwner(cluster, agentId, { minMajor: 1n });
-    expect([owner.name, status.major, lineage.orphans]).toEqual([ends, 1n, []]);
-    // T-05: along the lineage no epoch falls, and the one after the restart is above those before it.
-    const held = [];
-    for (const host of [a, b])
-      if ((await host.agent(agentId)) !== undefined) held.push(...(await headersOf(host, agentId)));
-    const headers = held.map(({ payload }) => readHeader(payload));
-    expectRising(headers);
-  });
+  ])(
+    "$name: nothing is ticked from the disk, then one host ticks, under a later epoch",
+    async ({ point, ends, cameIn = false }) => {
+      const [a, b] = [cluster.host("a"), cluster.host("b")];
+      const agentId = await startSurvivor(cluster, cameIn ? b : a, point.replace(".", "-"));
+      if (cameIn) doneOf(await move(b, agentId, { to: a }));
+      const before = cameIn ? 1n : 0n;
+      await a.armCrashPoint({ point });
+      const moving = move(a, agentId, { to: b }).catch((error: unknown) => error);
+      await a.ended();
+      await moving;
+      const registry = cluster.registry;
+      registry.pause();
+      a.process.start();
+      try {
+        // FS-4: it is up, it knows the agent, it has no answer, and it does not tick.
+        const first = await cluster.waitFor((signal) => a.agent(agentId, signal), { what: "a answers" });
+        expect(first.state).not.toBe("ACTIVE_OWNER");
+        await expect(move(a, agentId, { to: b, retries: 1 })).rejects.toMatchObject({ name: "Fault" });
+        const seen = await looksAt(a, agentId, 1_500);
+        expect(seen.every(({ state, tick }) => state !== "ACTIVE_OWNER" && tick === first.tick)).toBe(true);
+      } finally {
+        registry.resume();
+      }
+      await a.process.ready(AbortSignal.timeout(120_000));
+      const { owner, status, lineage } = await settlesOnOneOwner(cluster, agentId, { minMajor: before + 1n });
+      expect([owner.name, status.major, lineage.orphans]).toEqual([ends, before + 1n, []]);
+      // T-05: along the lineage no epoch falls, and the one after the restart is above those before it.
+      const held = [];
+      for (const host of [a, b])
+        if ((await host.agent(agentId)) !== undefined) held.push(...(await headersOf(host, agentId)));
+      const headers = held.map(({ payload }) => readHeader(payload));
+      expectRising(headers);
+    },
+  );
 
   test("T-56: it cannot be moved before it is known to be ours, and is moved as it was restored afterwards", async () => {
     const [a, b] = [cluster.host("a"), cluster.host("b")];

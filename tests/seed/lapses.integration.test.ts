@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { digestOf } from "@godwit/lineage";
 import type { Cluster, HostNode } from "@godwit/testing";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { clusterWith, headersOf, leaseMs, move, settlesOnOneOwner, startSurvivor } from "../cluster/stage.ts";
+import { clusterWith, doneOf, headersOf, leaseMs, move, settlesOnOneOwner, startSurvivor } from "../cluster/stage.ts";
 import { alone } from "./scene.ts";
 
 let cluster: Cluster;
@@ -69,7 +69,8 @@ test("T-01: the confirmation and the registry are both away: the source stands s
 test("T-14, T-16: a handoff that cannot be called back gives no tick, and nothing is saved, until the registry has answered", async () => {
   const [a, b] = [cluster.host("a"), cluster.host("b")];
   const { registry } = cluster;
-  const idle = await startSurvivor(cluster, a, "unsaved");
+  const idle = await startSurvivor(cluster, b, "unsaved");
+  doneOf(await move(b, idle, { to: a })); // what came in is no different
   const agentId = await startSurvivor(cluster, a, "called-back");
   await registry.armCrashPoint({ point: "begin.before-apply", action: "stop" });
   const moving = move(a, agentId, { to: b, retries: 5, retryDelayMs: 200 }).catch((error: unknown) => error);

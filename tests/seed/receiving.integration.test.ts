@@ -1,7 +1,8 @@
-// T-21 … T-23: what a host lets in. Real hosts and a real registry; who speaks to them is none of them (docs/seed-holes.md).
+// T-21 … T-23, T-26 … T-28: what a host lets in. Real hosts and a real registry; who speaks to them is none of them (docs/seed-holes.md).
 
 import { digestOf } from "@godwit/lineage";
 import { AuthorityState, RetiredReason } from "@godwit/proto/godwit/registry/v1/authority";
+import { counterAgent, op } from "@godwit/sandbox/testing";
 import type { Cluster } from "@godwit/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { clusterWith, doneOf, headersOf, move, settlesOnOneOwner, startSurvivor, ticksOn } from "../cluster/stage.ts";
@@ -95,6 +96,44 @@ describe.concurrent("what a host lets in", () => {
     expect([RetiredReason.CANNOT_RUN, RetiredReason.FAILED]).toContain(record.reason);
     expect((await d.agent(agentId))?.state ?? "nothing").not.toBe("ACTIVE_OWNER");
     expect(record.head?.tick).toBe(trapping.created.header.tick + 5n);
+  });
+
+  test("T-26, T-27, T-28: agents that are broken, reach out or never end are refused or given up, and the others tick on", async ({
+    expect,
+  }) => {
+    const c = cluster.host("c");
+    const neighbour = await startSurvivor(cluster, c, "neighbour");
+    const began = (await ticksOn(cluster, c, neighbour)).tick;
+    const parts = (name: string, part: object) => counterAgent({ parts: { [name]: part } });
+    const refused: readonly (readonly [string, Uint8Array])[] = [
+      ["T-26: a checkpoint without a size", parts("agent_checkpoint", { results: [], code: [] })],
+      ["T-26: malloc of 64 bits", parts("malloc", { results: ["i64"], code: op.const64(0) })],
+      ["T-26: no memory", counterAgent({ memories: [], memoryExport: undefined })],
+      ["T-26: no exports", Uint8Array.of(0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00)],
+      ["T-27: another's memory", counterAgent({ extra: [{ id: 2, body: [1, 1, 0x61, 1, 0x62, 0x02, 0, 1] }] })],
+    ];
+    for (const [what, module] of refused) {
+      const owned = await outlaw.create({ module });
+      expect(await sendTo(outlaw, c, await outlaw.begin(owned, c)), what).toBe("MODULE_INVALID");
+      expect(await c.agent(owned.agentId), what).toBeUndefined();
+    }
+    // What never ends is found by running it: the host that has claimed it ends it each time, and gives it up in the open.
+    const endless = ["_initialize", "agent_init", "agent_resume"].map((name) => parts(name, { code: op.forever }));
+    const ended = endless.map(async (module) => {
+      const owned = await outlaw.create({ module });
+      await sendTo(outlaw, c, await outlaw.begin(owned, c));
+      return await cluster.waitFor(
+        async (signal) => {
+          const { record } = await cluster.registry.authority.getAgent({ agentId: owned.agentId }, { signal });
+          return record?.state === AuthorityState.RETIRED ? record : undefined;
+        },
+        { what: "what never ends is released" },
+      );
+    });
+    for (const { reason } of await Promise.all(ended)) expect(reason).toBe(RetiredReason.FAILED);
+    await ticksOn(cluster, c, neighbour, { after: began + 3n });
+    const { status, lineage } = await settlesOnOneOwner(cluster, neighbour);
+    expect([status.major, lineage.gaps, lineage.orphans]).toEqual([0n, 0, []]);
   });
 });
 

@@ -1,6 +1,6 @@
 import { Fault, isFault } from "@godwit/common/fault";
 import { tickCost } from "@godwit/common/money";
-import { readReceipt, refOf } from "@godwit/lineage";
+import { readHeader, readReceipt, refOf } from "@godwit/lineage";
 import { describe, expect, test } from "vitest";
 import { next } from "../../test/storage-story.ts";
 import { AgentPlace, ada, bob } from "../../test/support/agent-place.ts";
@@ -568,6 +568,41 @@ describe("a checkpoint that the disk does not take", patient, () => {
     const kept = await storage.latestCheckpoint(place.agentId);
     expect(kept?.header.previous).toBe(place.first.digest);
   });
+
+  test("T-32, I6: whatever saves fail, the chain goes back to tick 0 and its receipts have no gap", async () => {
+    const { place, supervisor } = await ticking({ checkpointEveryMs: 1_000 });
+    const { storage } = place;
+    const commit = storage.commit.bind(storage);
+    let saves = 0;
+    let failed = 0;
+    storage.commit = async (unit) => {
+      if (unit.checkpoint === undefined || saves++ % 3 === 0) return await commit(unit);
+      failed++;
+      throw new Fault({ code: "DISK_FAILED", path: "host.db", reason: "it is full" });
+    };
+    await place.turns(20);
+    storage.commit = commit;
+    await place.turns(2);
+    expect(failed).toBeGreaterThan(5);
+    const [newest, ...older] = (await storage.headers(place.agentId)).map(({ payload }) => readHeader(payload));
+    let above = newest;
+    let charged = 0n;
+    let expectedTick = (newest?.tick ?? 0n) + 1n;
+    for (const header of [newest, ...older]) {
+      for (const { firstTick, lastTick, cost } of header?.receipts.toReversed() ?? []) {
+        expect(lastTick).toBe(expectedTick - 1n);
+        expectedTick = firstTick;
+        charged += cost;
+      }
+      if (header === newest) continue;
+      const digests = (await storage.checkpoints(place.agentId)).filter(({ tick }) => tick === header?.tick);
+      expect(digests.map(({ digest }) => digest)).toEqual([above?.previous]);
+      above = header;
+    }
+    expect([above?.tick, expectedTick]).toEqual([0n, 1n]);
+    expect(charged).toBe(place.first.header.budget - (newest?.budget ?? 0n));
+    expect(supervisor.tick).toBeGreaterThan(10n);
+  });
 });
 
 describe("giving up", patient, () => {
@@ -641,20 +676,25 @@ describe("giving up", patient, () => {
 });
 
 describe("failed ticks", patient, () => {
-  test("T-37, T-38, §11: five in a row, with back-off between them: RETIRED (failed), with the state before them intact", async () => {
-    const { place, supervisor } = await ticking();
-    const { budget } = supervisor;
-    place.sandbox.otherwise = { fails: "trap", logs: ["about to fail"] };
-    const waits = await place.turns(5);
-    expect(waits).toEqual([1_000, 1_000, 2_000, 4_000, 8_000]);
-    expect(place.left).toEqual([place.agentId]);
-    expect(place.sandbox.ticks).toBe(6);
-    expect(place.record).toMatchObject({ state: "RETIRED", reason: "failed", head: { tick: 1n } });
-    const kept = await place.storage.latestCheckpoint(place.agentId);
-    expect(textOf(kept?.state ?? new Uint8Array(0))).toBe("tick 1");
-    expect(kept?.header.budget).toBe(budget);
-    expect(place.logs.tail(100).map(({ line }) => line)).not.toContain("about to fail");
-  });
+  test.each(["trap", "time-out"] as const)(
+    "T-37, T-38, §11: five in a row (%s), with back-off between them: RETIRED (failed), with the state before them intact",
+    async (fails) => {
+      const { place, supervisor } = await ticking();
+      const { budget } = supervisor;
+      place.sandbox.otherwise = { fails, logs: ["about to fail"] };
+      const waits = await place.turns(5);
+      expect(waits).toEqual([1_000, 1_000, 2_000, 4_000, 8_000]);
+      expect(place.left).toEqual([place.agentId]);
+      expect(place.sandbox.ticks).toBe(6);
+      expect(place.record).toMatchObject({ state: "RETIRED", reason: "failed", head: { tick: 1n } });
+      expect(supervisor.tenancy.tenure.kind).toBe("RETIRED");
+      expect(supervisor.outcome).toEqual({ kind: "stopped", reason: "failed" });
+      const kept = await place.storage.latestCheckpoint(place.agentId);
+      expect(textOf(kept?.state ?? new Uint8Array(0))).toBe("tick 1");
+      expect(kept?.header.budget).toBe(budget);
+      expect(place.logs.tail(100).map(({ line }) => line)).not.toContain("about to fail");
+    },
+  );
 
   test("§11: one that goes well begins the count anew", async () => {
     const { place, supervisor } = await ticking();
