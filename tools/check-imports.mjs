@@ -29,7 +29,8 @@ const LAYERS = {
   registry: ADAPTERS,
   pricing: ADAPTERS,
   "agent-host": ADAPTERS,
-  cli: ADAPTERS,
+  // Of the SDK it copies files.
+  cli: [...ADAPTERS, "agent-sdk"],
   simulation: [...ADAPTERS, "testing", "registry", "pricing", "agent-host"],
   "agent-sdk": [],
   // Tests and benchmarks of whole clusters; what they take of services are whole graphs, and libp2p for peers that misbehave.

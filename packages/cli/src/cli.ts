@@ -13,6 +13,7 @@ import { importCommand } from "./commands/import.ts";
 import { inspect } from "./commands/inspect.ts";
 import { logs } from "./commands/logs.ts";
 import { migrate } from "./commands/migrate.ts";
+import { newCommand } from "./commands/new.ts";
 import { prices } from "./commands/prices.ts";
 import { ps } from "./commands/ps.ts";
 import { run } from "./commands/run.ts";
@@ -23,6 +24,7 @@ import { toJson } from "./print/json.ts";
 import type { Surroundings } from "./terminal.ts";
 
 export const COMMANDS: readonly Command[] = [
+  newCommand,
   simulate,
   run,
   importCommand,

@@ -187,7 +187,7 @@ function checkImports(
   for (const { module, name } of imports) {
     const capability = (capabilityOf as Readonly<Record<string, Capability | undefined>>)[name];
     if (capability === undefined || (module !== "godwit" && module !== "igor")) {
-      throw new Error(`the module imports ${module}.${name}, which no host has`);
+      throw new Error(`the module imports ${module}.${name}, which the test host does not have`);
     }
     if (!granted.has(capability)) {
       throw new Error(`the module imports ${name}: add the capability ${capability} to the manifest`);
