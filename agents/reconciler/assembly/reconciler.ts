@@ -1,7 +1,7 @@
 // An agent with one task: a transfer over a bridge that has left one side is to be finalised on the other, once, whatever happens to the
 // agent meanwhile. The bridge is played: what it is asked is in the log.
 //
-// The layout of its states is that of the seed system's agent, so that it can go on from a state of that one: README.md.
+// The layout of its states is that of the seed system's agent: README.md.
 
 import {
   Agent,
