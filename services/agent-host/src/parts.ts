@@ -2,6 +2,7 @@
 
 export { agentHost } from "./agent-host.ts";
 export { type CheckpointContent, nextCheckpoint } from "./agents/checkpoints.ts";
+export { replayModes } from "./agents/replay-policy.ts";
 export type { ReplayedSegment } from "./agents/replay-verifier.ts";
 export type { EndedTick } from "./agents/supervisor-parts.ts";
 export {

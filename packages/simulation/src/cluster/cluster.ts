@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { create } from "@bufbuild/protobuf";
-import { agentHost } from "@godwit/agent-host/parts";
+import { agentHost, replayModes } from "@godwit/agent-host/parts";
 import { type Signer, signerFromSeed } from "@godwit/lineage";
 import { MigrateAgentRequestSchema, type MigrateAgentResponse } from "@godwit/proto/godwit/host/v1/host";
 import { DirectoryService, DrainHostRequestSchema } from "@godwit/proto/godwit/registry/v1/directory";
@@ -163,7 +163,16 @@ export class Cluster {
           onBug,
           onCrashPoint: (host, point) => onCrashPoint(host.name, point),
         },
-        { ...hostConfig, name, price: own.whole(500, 2_000) },
+        {
+          ...hostConfig,
+          name,
+          price: own.whole(500, 2_000),
+          // Hosts that look and hosts that do not, in one cluster.
+          ...(size.tickEveryMs === undefined && {
+            replayMode: own.pick(replayModes),
+            verifyInterval: own.pick([5, 5, 1, 20]),
+          }),
+        },
       );
     });
     const mark = newMark({ incarnation: ids.uuid(), storeIdentity: FIRST_STORE }, this.registryKey);
