@@ -10,9 +10,9 @@ export class Places {
   private readonly prices: StaticArray<i64> = new StaticArray<i64>(maxPlaces);
   private count: i32 = 0;
 
-  /** Of where it is, as of the last tick. */
+  /** Of where it is, as of the last tick; 0 in a state that names no place. */
   get price(): i64 {
-    return this.prices[this.count - 1];
+    return this.count == 0 ? 0 : this.prices[this.count - 1];
   }
 
   /** Of more than 16 the oldest is forgotten. */

@@ -31,8 +31,7 @@ import {
   type TargetFrame,
   type TargetOutcome,
 } from "@godwit/migration";
-import type { ReplayedTicks } from "@godwit/sandbox";
-import type { Manifest } from "@godwit/sandbox";
+import type { Manifest, ReplayedTicks } from "@godwit/sandbox";
 import type { Logger } from "pino";
 import {
   admitPeer,

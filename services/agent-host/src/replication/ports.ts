@@ -7,8 +7,8 @@ import type { Checkpoint } from "@godwit/lineage";
 export interface ReplicationSource {
   module(agentId: string): Promise<Uint8Array>;
   manifest(agentId: string): Promise<Uint8Array>;
-  /** From the base of `checkpoint` to tick 0, newest first. */
-  spine(agentId: string, checkpoint: Checkpoint): Promise<readonly SignedBytes[]>;
+  /** From the base of `checkpoint` to tick 0, newest first. What lies at and below the header with the digest `known` is of no use. */
+  spine(agentId: string, checkpoint: Checkpoint, known: string | undefined): Promise<readonly SignedBytes[]>;
   /** Encoded, newest last, as of the checkpoint that was committed last: asked in `committed`, never later. */
   receipts(agentId: string): readonly Uint8Array[];
 }
@@ -50,8 +50,10 @@ export interface ReplicaStore {
   facts(): ReplicaStoreFacts;
   /** The newest checkpoint of the agent whose state is on the disk. */
   held(agentId: string): Promise<CheckpointRef | undefined>;
-  /** From the base of a checkpoint that is held to tick 0, newest first; verified when it was stored. */
-  spine(agentId: string, held: CheckpointRef): Promise<readonly SignedBytes[]>;
+  /** From the base of a checkpoint that is held to tick 0, newest first; verified when it was stored. Read as far as it is asked for. */
+  spine(agentId: string, held: CheckpointRef): Iterable<SignedBytes>;
+  /** The name of an agent of which something is held. */
+  name(agentId: string): string | undefined;
   /** Whether this host has more to do with the agent than to keep a copy: it runs, comes or goes. */
   runsHere(agentId: string): boolean;
   isTerminated(agentId: string): boolean;

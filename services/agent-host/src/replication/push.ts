@@ -27,7 +27,8 @@ export interface ReplicaContent {
   /** Encoded, newest last. */
   readonly receipts: readonly Uint8Array[];
   readonly module: () => Promise<Uint8Array>;
-  readonly spine: () => Promise<readonly SignedBytes[]>;
+  /** What lies above the header with the digest `known`, newest first. */
+  readonly spine: (known: string | undefined) => Promise<readonly SignedBytes[]>;
 }
 
 /** `behind`: the host holds a newer one of this agent, and did not take this one. */
@@ -92,7 +93,8 @@ export class SourceFailure extends Error {
 async function* framesOf(content: ReplicaContent, accept: ReplicaAcceptFrame): AsyncGenerator<OwnerFrame> {
   const { checkpoint } = content;
   if (accept.needModule) yield* chunksOf("module", await fetched(content.module));
-  yield* spineFrames(await fetched(content.spine), accept.spineKnown);
+  const { spineKnown } = accept;
+  yield* spineFrames(await fetched(() => content.spine(spineKnown)), spineKnown);
   yield* chunksOf("state", checkpoint.state);
   yield { kind: "end", stateDigest: checkpoint.header.stateDigest };
 }

@@ -61,18 +61,24 @@ export function isHeldAlready({ header, ref }: VerifiedHeader, held: CheckpointR
  * Digest of the header from which on the spine need not be sent: the offered checkpoint's own base, or the newest that is
  * held. `spine`: of the checkpoint that is held.
  */
-export function spineKnownOf({ header }: VerifiedHeader, spine: readonly SignedBytes[]): string | undefined {
-  const digests = spine.map(({ payload }) => digestOf(payload));
-  const base = header.base?.digest;
-  return base !== undefined && digests.includes(base) ? base : digests[0];
+export function spineKnownOf({ header }: VerifiedHeader, spine: Iterable<SignedBytes>): string | undefined {
+  let newest: string | undefined;
+  for (const { payload } of spine) {
+    const digest = digestOf(payload);
+    if (digest === header.base?.digest) return digest;
+    newest ??= digest;
+  }
+  return newest;
 }
 
 export interface Received {
   readonly offer: ReplicaOfferFrame;
   readonly verified: VerifiedHeader;
   readonly spine: readonly SignedBytes[];
-  /** Of the checkpoint that is held: it was verified when it was stored. */
-  readonly spineHeld: readonly SignedBytes[];
+  /** Of the checkpoint that is held: it was verified when it was stored. Read as far as it is needed. */
+  readonly spineHeld: Iterable<SignedBytes>;
+  /** Under which the agent is held; `undefined` when nothing of it is. */
+  readonly name: string | undefined;
   /** `undefined` when it was not asked for; its digest was compared. */
   readonly module: Uint8Array | undefined;
   readonly state: Uint8Array;
@@ -82,13 +88,13 @@ export interface Received {
 export function verifyReplica(received: Received, registryKey: Uint8Array): Replica {
   const { offer, verified, module, state } = received;
   const checkpoint = joinCheckpoint(offer.checkpoint, state);
-  const whole = wholeSpine(received);
+  const whole = { [Symbol.iterator]: () => wholeSpine(received) };
   if (received.spine.length > 0 || !standsOn(verified.header, whole, registryKey)) {
-    verifySpine(whole, verified.header, registryKey);
+    verifySpine([...whole], verified.header, registryKey);
   }
   checkWallet(offer.receipts, ownersOf(verified, whole, registryKey));
   return {
-    name: nameIn(whole.at(-1) ?? offer.checkpoint),
+    name: received.name ?? nameIn([...whole].at(-1) ?? offer.checkpoint),
     checkpoint,
     spine: received.spine,
     manifest: offer.manifest,
@@ -98,16 +104,20 @@ export function verifyReplica(received: Received, registryKey: Uint8Array): Repl
 }
 
 /** What was sent, and below it what is held. An owner that does not have what we know sends all, down to tick 0. */
-function wholeSpine({ spine, spineHeld, verified }: Received): readonly SignedBytes[] {
+function* wholeSpine({ spine, spineHeld, verified }: Received): Generator<SignedBytes, void, undefined> {
+  yield* spine;
   const last = spine.at(-1);
   const { base } = last === undefined ? verified.header : readHeader(last.payload);
-  if (base === undefined) return spine;
-  const at = spineHeld.findIndex(({ payload }) => digestOf(payload) === base.digest);
-  return at === -1 ? spine : [...spine, ...spineHeld.slice(at)];
+  if (base === undefined) return;
+  let isBelow = false;
+  for (const signed of spineHeld) {
+    isBelow ||= digestOf(signed.payload) === base.digest;
+    if (isBelow) yield signed;
+  }
 }
 
 /** A spine that was verified before carries whatever names its newest header as its base, of the same agent and module. */
-function standsOn(header: Header, [newest]: readonly SignedBytes[], registryKey: Uint8Array): boolean {
+function standsOn(header: Header, [newest]: Iterable<SignedBytes>, registryKey: Uint8Array): boolean {
   if (header.base === undefined || newest === undefined) return false;
   const below = verifyHeader(newest, registryKey);
   const problem = linkProblem(header, header.base, below) ?? moneyProblem(header, below);
@@ -115,7 +125,7 @@ function standsOn(header: Header, [newest]: readonly SignedBytes[], registryKey:
 }
 
 /** Who owned the agent up to each of these checkpoints. The spine was verified, so this costs little. */
-function* ownersOf(offered: VerifiedHeader, spine: readonly SignedBytes[], registryKey: Uint8Array) {
+function* ownersOf(offered: VerifiedHeader, spine: Iterable<SignedBytes>, registryKey: Uint8Array) {
   yield { header: offered.header, hostId: offered.signerHostId };
   for (const signed of spine) {
     const { header, signerHostId: hostId } = verifyHeader(signed, registryKey);

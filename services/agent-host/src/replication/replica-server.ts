@@ -150,7 +150,7 @@ export class ReplicaServer {
     const needModule = !store.hasModule(verified.header.moduleDigest);
     const bytes = Number(verified.header.stateBytes) + (needModule ? offer.moduleBytes : 0);
     await this.#within(bytes, async () => {
-      const spineHeld = held === undefined ? [] : await store.spine(agentId, held);
+      const spineHeld = held === undefined ? [] : store.spine(agentId, held);
       const spineKnown = spineKnownOf(verified, spineHeld);
       await this.#say({ kind: "accept", needModule, needState: true, spineKnown }, talk);
       const { moduleDigest, stateDigest, stateBytes } = verified.header;
@@ -164,7 +164,9 @@ export class ReplicaServer {
       );
       const end = await this.#next(talk);
       if (end.kind !== "end") throw outOfOrder(end, "end");
-      const replica = verifyReplica({ offer, verified, spine, spineHeld, module, state }, registryKeyOf(store.facts()));
+      const name = store.name(agentId);
+      const received = { offer, verified, spine, spineHeld, name, module, state };
+      const replica = verifyReplica(received, registryKeyOf(store.facts()));
       if (store.runsHere(agentId)) throw new Fault({ code: "AGENT_EXISTS", agentId });
       await store.put(replica);
     });

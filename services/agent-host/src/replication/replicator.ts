@@ -265,7 +265,7 @@ export class Replicator {
       moduleBytes: copies.moduleBytes,
       receipts,
       module: async () => first ?? (await source.module(agentId)),
-      spine: () => source.spine(agentId, checkpoint),
+      spine: (known: string | undefined) => source.spine(agentId, checkpoint, known),
     };
     const outcome = await this.#converse(host, signal, (talk) => pushReplica(content, talk));
     onPush(outcome.kind);

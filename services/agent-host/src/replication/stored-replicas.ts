@@ -47,8 +47,12 @@ export class StoredReplicas implements ReplicaStore {
     return newest;
   }
 
-  async spine(agentId: string, held: CheckpointRef): Promise<readonly SignedBytes[]> {
-    return await this.#parts.storage.spine(agentId, held);
+  spine(agentId: string, held: CheckpointRef): Iterable<SignedBytes> {
+    return this.#parts.storage.walkSpine(agentId, held);
+  }
+
+  name(agentId: string): string | undefined {
+    return this.#parts.storage.agent(agentId)?.name;
   }
 
   runsHere(agentId: string): boolean {
@@ -74,15 +78,19 @@ export class StoredReplicas implements ReplicaStore {
     const { agentId, moduleDigest, manifestDigest } = checkpoint.header;
     if (module !== undefined) await storage.putBlob(module);
     if (!storage.hasBlob(manifestDigest)) await storage.putBlob(manifest);
-    await storage.commit({
-      agentId,
-      onlyIn: ["none", "replica", "retired"],
-      agent: { name, moduleDigest, manifestDigest },
-      journal: { phase: "replica" },
-      spine,
-      checkpoint,
-      receipts,
-    });
+    const copy = { agentId, checkpoint, receipts };
+    // Nearly each is the next one of an agent that is held already: there is nothing else to write (Ledger#putNext).
+    if (spine.length === 0 && this.#phaseOf(agentId) === "replica") {
+      await storage.commit({ ...copy, onlyIn: ["replica"] });
+    } else {
+      await storage.commit({
+        ...copy,
+        onlyIn: ["none", "replica", "retired"],
+        agent: { name, moduleDigest, manifestDigest },
+        journal: { phase: "replica" },
+        spine,
+      });
+    }
     onHeld(agentId);
   }
 

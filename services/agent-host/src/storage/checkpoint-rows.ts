@@ -222,18 +222,16 @@ export class CheckpointRows {
     return this.#headerAt(agentId, ref, "nothing");
   }
 
-  /** Base headers from the base of `from` back to tick 0, newest first. */
-  spine(agentId: string, from: CheckpointRef): SignedBytes[] {
-    const spine: SignedBytes[] = [];
+  /** Base headers from the base of `from` back to tick 0, newest first; each is read when it is asked for. */
+  *spine(agentId: string, from: CheckpointRef): Generator<SignedBytes, void, undefined> {
     let { base } = readHeader(this.#headerAt(agentId, from, "nothing").payload);
     let namedBy = from.digest;
     while (base !== undefined) {
       const signed = this.#headerAt(agentId, base, namedBy);
-      spine.push(signed);
+      yield signed;
       namedBy = base.digest;
       base = readHeader(signed.payload).base;
     }
-    return spine;
   }
 
   /** Forgets the states of all but the newest `keep` checkpoints and the one that is named. */

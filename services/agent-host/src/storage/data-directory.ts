@@ -17,7 +17,7 @@ import { AgentRows } from "./agent-rows.ts";
 import { BlobRows } from "./blob-rows.ts";
 import { Blobs } from "./blobs.ts";
 import { checkpointToKeep } from "./checkpoint-rows.ts";
-import { bytesUsed, type DatabaseParts, type HeldDatabase, holdDatabase, SEED_BYTES } from "./database.ts";
+import { bytesCounter, type DatabaseParts, type HeldDatabase, holdDatabase, SEED_BYTES } from "./database.ts";
 import { type CommitCounters, GroupCommit, type Unit } from "./group-commit.ts";
 import { type Effect, Ledger, prepareUnit } from "./ledger.ts";
 import { Meta } from "./meta.ts";
@@ -45,6 +45,7 @@ export class DataDirectory {
   readonly #writes: GroupCommit;
   readonly #onCommitted: DataDirectoryParts["onCommitted"];
   readonly #ledger: Ledger;
+  readonly #countBytes: () => number;
   readonly #blobs: Blobs;
   readonly #sessionRows: SessionRows;
   readonly #seed: Uint8Array;
@@ -83,6 +84,7 @@ export class DataDirectory {
     this.#writes = new GroupCommit({ ...held, pause, ...(defer === undefined ? {} : { defer }) });
     this.#onCommitted = onCommitted;
     this.#ledger = new Ledger(db, held.path, rules);
+    this.#countBytes = bytesCounter(db);
     this.#blobs = new Blobs({
       rows: new BlobRows(db, held.path),
       write: (unit) => this.#write(unit),
@@ -119,7 +121,7 @@ export class DataDirectory {
 
   /** What is kept here, in bytes. */
   get bytesUsed(): number {
-    return this.#read(() => bytesUsed(this.#held.db));
+    return this.#read(this.#countBytes);
   }
 
   /** Why nothing can be written any more until the process is started anew; `undefined` while all is well. */
@@ -321,7 +323,12 @@ export class DataDirectory {
    * here, DATA_CORRUPT when a link is missing.
    */
   async spine(agentId: string, from: CheckpointRef): Promise<SignedBytes[]> {
-    return this.#read(() => this.#ledger.checkpoints.spine(agentId, from));
+    return [...this.walkSpine(agentId, from)];
+  }
+
+  /** `spine`, read as far as it is asked for, and anew each time: an agent that lives long has a long one. Throws as it does. */
+  walkSpine(agentId: string, from: CheckpointRef): Iterable<SignedBytes> {
+    return { [Symbol.iterator]: () => this.#walkSpine(agentId, from) };
   }
 
   /** `spine`, with the header of `from` itself in front. */
@@ -349,6 +356,15 @@ export class DataDirectory {
         for (const id of handoffs) this.#staged.delete(id);
       },
     });
+  }
+
+  *#walkSpine(agentId: string, from: CheckpointRef): Generator<SignedBytes, void, undefined> {
+    const spine = this.#ledger.checkpoints.spine(agentId, from);
+    for (;;) {
+      const next = this.#read(() => spine.next());
+      if (next.done === true) return;
+      yield next.value;
+    }
   }
 
   #remember(agentId: string, effect: Effect): void {

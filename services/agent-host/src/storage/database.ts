@@ -216,9 +216,11 @@ function removeLeftovers(directory: string): void {
   }
 }
 
-/** What the database holds, in bytes: the room that is free in its file is not counted. */
-export function bytesUsed(db: DatabaseSync): number {
-  return PAGE_BYTES * (Number(pragma(db, "page_count")) - Number(pragma(db, "freelist_count")));
+/** Tells what the database holds, in bytes: the room that is free in its file is not counted. */
+export function bytesCounter(db: DatabaseSync): () => number {
+  const all = db.prepare("PRAGMA page_count");
+  const free = db.prepare("PRAGMA freelist_count");
+  return () => PAGE_BYTES * (Number(all.get()?.["page_count"]) - Number(free.get()?.["freelist_count"]));
 }
 
 function pragma(db: DatabaseSync, name: string): unknown {
