@@ -482,6 +482,25 @@ describe("what a holder refuses, and then has nothing of", () => {
     expect(holder.storage.agent(agentId)?.journal).toEqual(journal);
   });
 
+  test("EI-4: nor does the copy of the checkpoint that comes next", async () => {
+    const holder = await startHolder();
+    const [, , second = first] = chain(3);
+    const peer = await startNode(new Uint8Array(32).fill(98));
+    expect((await say(peer, holder, whole)).at(-1)?.kind).toBe("held");
+    const owned = holder.storage.commit({ agentId, journal: ownerEntry(first) });
+    const replica = {
+      name: "survivor",
+      checkpoint: second,
+      spine: [],
+      manifest: manifestBytes,
+      module: undefined,
+      receipts: [],
+    };
+    await expect(holder.store.put(replica)).rejects.toMatchObject({ detail: { code: "AGENT_EXISTS" } });
+    await owned;
+    expect(holder.storage.agent(agentId)?.journal).toEqual(ownerEntry(first));
+  });
+
   test("a peer that falls silent costs its own stream", async () => {
     const holder = await startHolder({ rules: { stallMs: 3_000 } });
     const peer = await startNode(new Uint8Array(32).fill(99));

@@ -327,6 +327,17 @@ describe("the spine", () => {
     await expect(directory.spine(agentId, refOf(cleoLast))).rejects.toEqual(fault("DATA_CORRUPT"));
     await expect(directory.spine(agentId, refOf(bobFirst))).rejects.toEqual(fault("CHECKPOINT_INVALID"));
   });
+
+  test("is read as far as it is asked for", async () => {
+    const directory = await openNew();
+    const { created, bobFirst, cleoLast } = travelled();
+    const { agentId } = created.header;
+    const spine = [bobFirst.signed]; // the link below it is missing
+    await directory.commit({ agentId, agent: identity, journal: { phase: "replica" }, checkpoint: cleoLast, spine });
+    const [newest] = directory.walkSpine(agentId, refOf(cleoLast));
+    expect(newest).toEqual(bobFirst.signed);
+    expect(() => [...directory.walkSpine(agentId, refOf(cleoLast))]).toThrow(fault("DATA_CORRUPT"));
+  });
 });
 
 describe("a staged handoff", () => {
