@@ -108,6 +108,14 @@ describe("a manifest is refused", () => {
     expect(reasonFor({ capabilities: many })).toContain("65 capabilities");
   });
 
+  test("when a list without end stands where a word or a number belongs", () => {
+    const depth = 30_000;
+    const lists = `${"[".repeat(depth)}${"]".repeat(depth)}`;
+    expect(reasonFor(`{"recovery_policy": ${lists}}`)).toContain('"latest" or "strict", not a list');
+    expect(reasonFor(`{"resource_limits": {"max_cpu_millis": ${lists}}}`)).toContain("not a list");
+    expect(reasonFor(lists)).toBe("the manifest must be an object, not a list");
+  });
+
   test("by a typed fault, whatever the bytes are", () => {
     fc.assert(
       fc.property(fc.oneof(fc.uint8Array(), fc.json().map(bytesOf)), (bytes) => {

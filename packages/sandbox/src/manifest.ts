@@ -175,7 +175,10 @@ function asObject(value: unknown, path: string): JsonObject {
 }
 
 function show(value: unknown): string {
-  const shown = JSON.stringify(value) ?? "absent";
+  if (value === undefined) return "absent";
+  // Not what is in it: JSON can be read to any depth, and written to a few thousand levels.
+  if (typeof value === "object" && value !== null) return Array.isArray(value) ? "a list" : "an object";
+  const shown = JSON.stringify(value);
   return shown.length > 40 ? `${shown.slice(0, 40)}…` : shown;
 }
 
