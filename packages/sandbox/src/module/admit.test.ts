@@ -20,6 +20,7 @@ function refusal(bytes: Uint8Array): string {
 }
 
 const i32 = ["i32"] as const;
+const header = [0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
 const leb = (value: number): number[] => u32(value);
 
 describe("a module is admitted", () => {
@@ -136,6 +137,25 @@ describe("a module is refused", () => {
     ["one of garbage-collected things", { tables: [[0x6e, 0x00, 1]] }, "a table of a kind"],
   ] satisfies [string, CounterOptions, string][])("by its tables: %s", (_, options, message) => {
     expect(refusal(counterAgent(options))).toContain(message);
+  });
+
+  // Each item of a few bytes becomes an object of a hundred: 8 MiB of them would hold 750 MiB, and the host for two seconds.
+  test.each([
+    ["types", [1, ...leb(50_001)], "has 50001 entries in section 1"],
+    ["functions", [3, ...leb(50_001)], "has 50001 entries in section 3"],
+    ["exports", [7, ...leb(2 ** 32 - 1)], "has 4294967295 entries in section 7"],
+    ["parameters of a function", [1, 1, 0x60, ...leb(1_001)], "a function of 1001 parameters or results"],
+    ["bytes of a name", [7, 1, ...leb(1_025)], "a name of 1025 bytes"],
+  ])("T-25: that claims too many %s, before any of them is read", (_, [id = 0, ...body], message) => {
+    expect(refusal(Uint8Array.from([...header, id, body.length, ...body]))).toContain(message);
+  });
+
+  test("T-25: that is cut into more sections than any compiler writes", () => {
+    const empty = [0, 0];
+    const sections = (count: number) =>
+      Uint8Array.from([...header, ...Array.from({ length: count }, () => empty).flat()]);
+    expect(refusal(sections(1_000))).toBe("has no memory");
+    expect(refusal(sections(1_001))).toContain("more than 1000 sections");
   });
 
   test("that throws exceptions of its own, which would be no traps", () => {

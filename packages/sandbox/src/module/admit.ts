@@ -32,17 +32,13 @@ export interface AdmittedShape extends ModuleShape {
   readonly hasMalloc: boolean;
 }
 
-/** Functions, tables and table elements stand outside linear memory, so they need bounds of their own. */
-export const maxFunctions = 50_000;
+/** Tables and their elements stand outside linear memory, so they need bounds of their own. */
 export const maxTables = 16;
 export const maxTableElements = 65_536;
 
 /** @throws ModuleRefused whose text completes "the module …". */
 export function admit(bytes: Uint8Array): AdmittedShape {
   const shape = readShape(bytes);
-  if (shape.functions.length > maxFunctions) {
-    throw new ModuleRefused(`has ${shape.functions.length} functions; at most ${maxFunctions} are admitted`);
-  }
   checkMemory(shape);
   checkTables(shape);
   const imported = new Set<HostcallName>();

@@ -3,6 +3,9 @@ export class ModuleRefused extends Error {
   override readonly name = "ModuleRefused";
 }
 
+/** Names are told to whoever sent the module, when they are why it is refused. */
+const maxNameBytes = 1_024;
+
 const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** Reads a module front to back. Strict: what the engine would refuse later is refused here, so that both always see the same module. */
@@ -43,7 +46,11 @@ export class ModuleReader {
   }
 
   name(): string {
-    const { from, to } = this.span(this.u32());
+    const length = this.u32();
+    if (length > maxNameBytes) {
+      throw new ModuleRefused(`has a name of ${length} bytes at byte ${this.at}; at most ${maxNameBytes} are admitted`);
+    }
+    const { from, to } = this.span(length);
     try {
       return text.decode(this.#bytes.subarray(from, to));
     } catch (cause) {

@@ -58,6 +58,13 @@ const valueTypes: ReadonlyMap<number, ValueType> = new Map([
 const exportKinds: readonly ExportKind[] = ["function", "table", "memory", "global"];
 const importKinds = ["function", "table", "memory", "global", "tag"];
 
+/** More than compilers write, by far. A section takes 2 bytes of a module, and a hundred times as much once it is read. */
+const maxSections = 1_000;
+/** Of one kind, as types, functions or exports: each takes 1 to 4 bytes of a module, and up to a hundred times as much once it is read. */
+const maxItems = 50_000;
+/** Parameters, and results, of one function; the engine's own limit. */
+const maxValues = 1_000;
+
 /** @throws ModuleRefused */
 export function readShape(bytes: Uint8Array): ModuleShape {
   const magic = [0x00, 0x61, 0x73, 0x6d];
@@ -76,6 +83,9 @@ export function readShape(bytes: Uint8Array): ModuleShape {
     const body = file.span(file.u32());
     if (id === 13) throw new ModuleRefused("throws exceptions of its own (tag section), which is not offered");
     if (id > 12) throw new ModuleRefused(`has a section of unknown kind ${id}`);
+    if (sections.length === maxSections) {
+      throw new ModuleRefused(`has more than ${maxSections} sections, which are not admitted`);
+    }
     sections.push({ id, from, bodyFrom: body.from, to: body.to });
   }
 
@@ -118,9 +128,12 @@ function readVector<T>(
   if (found.length > 1) throw new ModuleRefused(`has section ${id} twice`);
 
   const reader = new ModuleReader(bytes, { from: section.bodyFrom, to: section.to });
+  const count = reader.u32();
+  if (count > maxItems)
+    throw new ModuleRefused(`has ${count} entries in section ${id}; at most ${maxItems} are admitted`);
   const items: T[] = [];
   // The count is the module's word: every item takes at least a byte, so a false one ends at the section's end.
-  for (let left = reader.u32(); left > 0; left--) items.push(readItem(reader));
+  for (let left = count; left > 0; left--) items.push(readItem(reader));
   if (!reader.done) throw new ModuleRefused(`has bytes left over in section ${id}, at byte ${reader.at}`);
   return items;
 }
@@ -133,8 +146,12 @@ function readFunctionType(reader: ModuleReader): FunctionType {
 }
 
 function readValueTypes(reader: ModuleReader): ValueType[] {
+  const count = reader.u32();
+  if (count > maxValues) {
+    throw new ModuleRefused(`has a function of ${count} parameters or results; at most ${maxValues} are admitted`);
+  }
   const types: ValueType[] = [];
-  for (let left = reader.u32(); left > 0; left--) {
+  for (let left = count; left > 0; left--) {
     const code = reader.byte();
     const type = valueTypes.get(code);
     if (type === undefined) throw new ModuleRefused(`uses a value type that is not offered (0x${code.toString(16)})`);
