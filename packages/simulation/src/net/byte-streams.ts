@@ -27,7 +27,6 @@ export function streamPair(
   const ends = [new End(network, near, far, cuts), new End(network, far, near, cuts)] as const;
   ends[0].peer = ends[1];
   ends[1].peer = ends[0];
-  for (const end of ends) end.process.onEnd(() => end.died());
   return { near: ends[0] as unknown as ByteStream, far: ends[1] as unknown as ByteStream };
 }
 
@@ -46,6 +45,7 @@ class End {
   #outbox: (() => void)[] = [];
   #silent = false;
   #inOrderMs = 0;
+  readonly #forget: () => void;
   #sentEnd = false;
   #gotEnd = false;
 
@@ -54,6 +54,7 @@ class End {
     this.process = local.process;
     this.#remote = remote;
     this.#cuts = cuts;
+    this.#forget = local.process.onEnd(() => this.#died());
   }
 
   addEventListener(type: string, listener: Listener): void {
@@ -103,7 +104,7 @@ class End {
     this.status = "aborted";
     this.readStatus = "closed";
     this.#carry(() => this.peer?.broke());
-    this.#emit("close", { error: reason });
+    this.#over({ error: reason });
   }
 
   pause(): void {
@@ -134,11 +135,11 @@ class End {
     if (this.status !== "open" && this.status !== "closing") return;
     this.status = "reset";
     this.readStatus = "closed";
-    this.#emit("close", { error: new Error("the stream was reset") });
+    this.#over({ error: new Error("the stream was reset") });
   }
 
   /** The operating system resets what a dead process had open. */
-  died(): void {
+  #died(): void {
     if (this.status !== "open" && this.status !== "closing") return;
     this.status = "aborted";
     this.#carry(() => this.peer?.broke());
@@ -175,7 +176,12 @@ class End {
   #closeWhenDone(): void {
     if (!this.#sentEnd || !this.#gotEnd || this.status === "closed") return;
     this.status = "closed";
-    this.#emit("close", {});
+    this.#over({});
+  }
+
+  #over(event: { readonly error?: Error }): void {
+    this.#forget();
+    this.#emit("close", event);
   }
 
   #emit(type: string, event: { readonly data?: Uint8Array; readonly error?: Error }): void {

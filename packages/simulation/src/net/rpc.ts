@@ -143,8 +143,8 @@ export class SimChannel implements RpcChannel {
     const deliver = () => {
       const served = this.#servers.at(target);
       if (served === undefined || served.process !== network.at(target)) return;
-      served.process.onEnd(() => back(failed(status.UNAVAILABLE, "connection reset")));
-      void answerOf(served, call, new AbortController().signal).then(back);
+      const forget = served.process.onEnd(() => back(failed(status.UNAVAILABLE, "connection reset")));
+      void answerOf(served, call, new AbortController().signal).then(back).then(forget);
     };
     network.send({ from, to: target, deliver });
     if (network.chance.happens(network.duplicates)) {

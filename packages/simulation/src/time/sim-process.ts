@@ -61,7 +61,7 @@ export class SimProcess {
   readonly clock: Clock;
   readonly #timeline: Timeline;
   readonly #machine: MachineClock;
-  readonly #onEnd: (() => void)[] = [];
+  readonly #onEnd = new Set<() => void>();
   #state: "running" | "stopped" | "dead" = "running";
   #backlog: (() => void)[] = [];
 
@@ -125,9 +125,10 @@ export class SimProcess {
     for (const onEnd of this.#onEnd) onEnd();
   }
 
-  /** For what the operating system does when a process dies: its connections break. */
-  onEnd(run: () => void): void {
-    this.#onEnd.push(run);
+  /** For what the operating system does when a process dies: its connections break. Returns what is called once there is nothing to break. */
+  onEnd(run: () => void): () => void {
+    this.#onEnd.add(run);
+    return () => this.#onEnd.delete(run);
   }
 
   #sleep(ms: number, signal: AbortSignal): Promise<void> {
