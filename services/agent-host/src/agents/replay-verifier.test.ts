@@ -28,6 +28,7 @@ class Bench {
   migrations = 0;
   /** The states come out differently. */
   changes = false;
+  isHere = true;
   answer: (work: ReplayedTicks) => ReplayResult = (work) => this.honest(work);
   readonly verifier: ReplayVerifier;
   readonly #instance: FakeInstance;
@@ -46,7 +47,7 @@ class Bench {
     };
     this.verifier = new ReplayVerifier(
       {
-        agent: (agentId) => (agentId === "agent" ? agent : undefined),
+        agent: (agentId) => (this.isHere && agentId === "agent" ? agent : undefined),
         migrate: async () => {
           this.migrations++;
           return migrates;
@@ -102,6 +103,18 @@ describe("a host that runs its agents' ticks again", () => {
     expect(bench.replayed).toEqual([1n, 2n, 3n, 4n, 5n]);
     expect(bench.outcomes).toEqual(["verified", "verified"]);
     expect(bench.window.verifiedTick).toBe(5n);
+    expect(bench.verifier.standing("agent").divergences).toBe(0);
+  });
+
+  test("notes nothing of an agent that left while its ticks were run again, and tells what came of them", async () => {
+    const bench = new Bench({ policy: "log" });
+    bench.answer = () => {
+      bench.isHere = false;
+      bench.verifier.left("agent");
+      return otherwise();
+    };
+    await bench.lives(2);
+    expect(bench.outcomes).toEqual(["diverged"]);
     expect(bench.verifier.standing("agent").divergences).toBe(0);
   });
 

@@ -163,6 +163,7 @@ export class ReplayVerifier {
   }
 
   #note(agentId: string, outcome: "clean" | "diverged"): void {
+    if (this.#parts.agent(agentId) === undefined) return; // it left while its ticks were run again
     const { divergences, closeRuns } = this.standing(agentId);
     const left = closeRunsAfter(outcome, closeRuns, this.#rules.onDivergence);
     const more = outcome === "diverged" ? 1 : 0;

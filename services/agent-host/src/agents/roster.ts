@@ -20,7 +20,8 @@ import type { Logger } from "pino";
 import type { Authority, Carried } from "../registry/ports.ts";
 import type { DataDirectory, JournalEntry, StoredAgent } from "../storage/index.ts";
 import { causeFields } from "./cause-fields.ts";
-import { LogBook } from "./log-book.ts";
+import type { LogBook } from "./log-book.ts";
+import { LogBooks } from "./log-books.ts";
 import { Supervisor } from "./supervisor.ts";
 import type { AgentIdentity, AgentSandbox, EndedTick, HostSession, SupervisorRules } from "./supervisor-parts.ts";
 import { type SeedFiles, takeOver } from "./take-over.ts";
@@ -76,7 +77,8 @@ interface Beginning {
 }
 
 const nameRule = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
-const maxLogBooks = 20_000;
+/** Log books of agents that do not run here. */
+const keptResting = 1_000;
 /** Agents that are brought back in one call of the registry, which has to answer within a lease's renewal. */
 const maxCarried = 256;
 
@@ -84,12 +86,13 @@ export class Roster {
   readonly #parts: RosterParts;
   readonly #rules: RosterRules;
   readonly #running = new Map<string, Supervisor>();
-  readonly #logs = new Map<string, LogBook>();
+  readonly #logs: LogBooks;
   #stopping = new AbortController();
 
   constructor(parts: RosterParts, rules: RosterRules) {
     this.#parts = parts;
     this.#rules = rules;
+    this.#logs = new LogBooks(parts.clock, { keptResting });
   }
 
   get supervisors(): Iterable<Supervisor> {
@@ -120,15 +123,7 @@ export class Roster {
   }
 
   logs(agentId: string): LogBook {
-    const known = this.#logs.get(agentId);
-    if (known !== undefined) return known;
-    if (this.#logs.size >= maxLogBooks) {
-      const idle = [...this.#logs.keys()].find((id) => !this.#running.has(id));
-      if (idle !== undefined) this.#logs.delete(idle);
-    }
-    const book = new LogBook(this.#parts.clock);
-    this.#logs.set(agentId, book);
-    return book;
+    return this.#logs.of(agentId);
   }
 
   /** Hears of sessions from here on; called before the first one is opened. */
@@ -293,6 +288,7 @@ export class Roster {
     const { agentId } = supervisor.identity;
     if (this.#running.has(agentId)) throw new Fault({ code: "AGENT_EXISTS", agentId });
     this.#running.set(agentId, supervisor);
+    this.#logs.begun(agentId);
     this.#parts.onHeldChanged(agentId);
     supervisor.start(ready);
   }
@@ -425,6 +421,7 @@ export class Roster {
         onTick,
         onEnded: (agentId) => {
           this.#running.delete(agentId);
+          this.#logs.ended(agentId);
           this.#parts.onLeft(agentId);
           this.#parts.onHeldChanged(agentId);
         },

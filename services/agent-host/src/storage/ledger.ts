@@ -98,6 +98,7 @@ export class Ledger {
     }
     const handoffs = [...this.staging.all()].filter((handoff) => handoff.agentId === agentId);
     this.#newest.delete(agentId);
+    this.#addedSincePruning.delete(agentId);
     this.staging.deleteOfAgent(agentId);
     this.checkpoints.dropAll(agentId);
     return handoffs.map(({ handoffId }) => handoffId);
@@ -206,6 +207,7 @@ export class Ledger {
     if (agent?.journal.phase !== "replica" || agent.newestRelinquished !== undefined) return false;
     if (this.checkpoints.hasAny(agent.agentId) || this.staging.hasAny(agent.agentId)) return false;
     this.agents.delete(agent.agentId);
+    this.#addedSincePruning.delete(agent.agentId);
     return true;
   }
 
