@@ -11,19 +11,18 @@
 import { Fault, isFault } from "@godwit/common/fault";
 import type { Doubt, RetiredReason, Tenure } from "@godwit/common/lease";
 import { formatMoney } from "@godwit/common/money";
-import { type Checkpoint, digestOf, encodeReceipt, MAX_WALLET_RECEIPTS, refOf } from "@godwit/lineage";
+import { type Checkpoint, refOf } from "@godwit/lineage";
 import type { ReplayRecord } from "@godwit/migration";
 import type { AgentInstance } from "@godwit/sandbox";
 import type { Answer, Carried, HeldSession } from "../registry/ports.ts";
 import { Alarm, asleep } from "./alarm.ts";
 import { causeFields } from "./cause-fields.ts";
-import { nextCheckpoint } from "./checkpoints.ts";
+import { Checkpointer, type CommitOptions } from "./checkpointer.ts";
 import { Exclusive } from "./exclusive.ts";
-import { AwaitedFundings, type Funded, type Funding, isFundingPending, takeIn } from "./funding.ts";
+import { AwaitedFundings, type Funded, type Funding } from "./funding.ts";
 import { instantiate } from "./instantiate.ts";
 import { Lookouts } from "./lookouts.ts";
-import { charge, exhaust, type Purse } from "./purse.ts";
-import { ReplayWindow } from "./replay-window.ts";
+import type { ReplayWindow } from "./replay-window.ts";
 import { type Shown, shownOnDisk } from "./shown.ts";
 import {
   type AgentIdentity,
@@ -34,8 +33,13 @@ import {
 } from "./supervisor-parts.ts";
 import type { Tenancy } from "./tenancy.ts";
 
-/** Receipts that one checkpoint can carry; a price that changes more often makes a checkpoint (lineage, MAX_RECEIPTS). */
-const maxReceiptsBetween = 12;
+/** An instance at the state of a checkpoint. */
+interface Standing {
+  readonly checkpoint: Checkpoint;
+  readonly instance: AgentInstance;
+  /** Of its wallet, as of the checkpoint. */
+  readonly receipts: readonly Uint8Array[];
+}
 
 export class Supervisor {
   readonly identity: AgentIdentity;
@@ -46,18 +50,10 @@ export class Supervisor {
   readonly #running = new AbortController();
   #loop: Promise<void> = Promise.resolve();
   readonly #alarm: Alarm;
+  readonly #checkpointer: Checkpointer;
   #instance: AgentInstance | undefined;
-  #state: Uint8Array = new Uint8Array(0);
-  #tick = 0n;
-  #purse: Purse = { budget: 0n, remainder: 0n, receipts: [] };
-  #walletReceipts: readonly Uint8Array[] = [];
-  #latest: Checkpoint | undefined;
-  #window: ReplayWindow | undefined;
   /** Since the last time that an instance stood; for people only. */
   #onDisk: Shown | undefined;
-  /** Committed, and not told to registry and holders yet. */
-  #untold: Checkpoint | undefined;
-  #checkpointAtMs = 0;
   #stoppedAtMs = 0;
   #nextTickAtMs = 0;
   #failures = 0;
@@ -73,6 +69,7 @@ export class Supervisor {
     this.#parts = parts;
     this.#alarm = new Alarm(parts.clock, this.#running.signal);
     this.#rules = rules;
+    this.#checkpointer = new Checkpointer(parts, rules, identity);
     this.identity = identity;
     this.tenancy = parts.tenancy;
     const { journal } = parts.tenancy;
@@ -82,26 +79,26 @@ export class Supervisor {
   }
 
   get tick(): bigint {
-    return this.#tick;
+    return this.#checkpointer.tick;
   }
   get budget(): bigint {
-    return this.#purse.budget;
+    return this.#checkpointer.budget;
   }
   /** For people: what it ticks from, and what the disk has while it stands at nothing that was granted. */
   get shown(): Shown {
     if (this.#instance === undefined && this.#onDisk !== undefined) return this.#onDisk;
-    const { tick, budget, latest } = this;
-    return { tick, budget, stateBytes: BigInt(this.#state.length), checkpoint: latest && refOf(latest) };
+    const { tick, budget, state, latest } = this.#checkpointer;
+    return { tick, budget, stateBytes: BigInt(state.length), checkpoint: latest && refOf(latest) };
   }
   get state(): Uint8Array {
-    return this.#state;
+    return this.#checkpointer.state;
   }
   get latest(): Checkpoint | undefined {
-    return this.#latest;
+    return this.#checkpointer.latest;
   }
   /** Undefined until it stands for the first time. */
   get window(): ReplayWindow | undefined {
-    return this.#window;
+    return this.#checkpointer.window;
   }
   /** Undefined while it does not stand. */
   get instance(): AgentInstance | undefined {
@@ -118,7 +115,7 @@ export class Supervisor {
     return this.#stoppedAtMs;
   }
   get receipts(): readonly Uint8Array[] {
-    return this.#walletReceipts;
+    return this.#checkpointer.receipts;
   }
   /** What it waits for, for people; empty while it ticks. */
   get reason(): string {
@@ -126,14 +123,9 @@ export class Supervisor {
   }
 
   /** Begins the loop. `ready`: an instance that stands already, at the state of the checkpoint that was granted. */
-  start(ready?: {
-    readonly checkpoint: Checkpoint;
-    readonly instance: AgentInstance;
-    receipts: readonly Uint8Array[];
-  }): void {
+  start(ready?: Standing): void {
     if (ready !== undefined) {
-      this.#stand(ready.checkpoint, ready.instance);
-      this.#walletReceipts = ready.receipts;
+      this.#stand(ready);
       this.#parts.onStanding(this.identity.agentId, ready.checkpoint);
     }
     this.#loop = this.#run(this.#running.signal);
@@ -200,8 +192,8 @@ export class Supervisor {
     return await this.#turns.run(async () => {
       this.#mustBeOurs();
       await this.#checkpoint();
-      if (this.#window === undefined) throw new TypeError("it stands, and has no window");
-      return this.#window.record();
+      if (this.window === undefined) throw new TypeError("it stands, and has no window");
+      return this.window.record();
     });
   }
 
@@ -217,7 +209,7 @@ export class Supervisor {
       this.#mustBeOurs();
       // A major that has not ticked has no checkpoint of its own yet, and the one it started from was signed by another.
       const { ground } = this.tenancy;
-      if (ground?.origin !== "created" && this.#tick === ground?.base.tick) {
+      if (ground?.origin !== "created" && this.tick === ground?.base.tick) {
         await this.#tickOnce(this.#running.signal);
         this.#mustBeOurs();
       }
@@ -233,8 +225,8 @@ export class Supervisor {
   thaw(): void {
     // Frozen and never begun: nothing left this host, so nothing has to be answered first.
     if (this.tenancy.tenure.kind === "HANDOFF_INITIATED") this.tenancy.thaw();
-    this.#window?.release();
-    this.#tellUntold();
+    this.window?.release();
+    this.#checkpointer.tellUntold();
     this.nudge();
   }
 
@@ -342,16 +334,12 @@ export class Supervisor {
     const instance = this.#instance;
     if (instance === undefined) return 0;
     const price = this.#parts.price();
-    const before = this.#state;
-    const result = await instance.tick(
-      { balanceMicrocents: this.#purse.budget, pricePerSecond: price, receipts: this.#walletReceipts },
-      signal,
-    );
+    const { state: before, budget, receipts } = this.#checkpointer;
+    const result = await instance.tick({ balanceMicrocents: budget, pricePerSecond: price, receipts }, signal);
     if (result.kind === "failed") return await this.#failed(`${result.reason}: ${result.message}`, result.logs);
 
-    const tick = this.#tick + 1n;
-    const charged = { hostId: this.#parts.hostId, tick, elapsedNs: result.elapsedNs, pricePerSecond: price };
-    const purse = charge(this.#purse, charged);
+    const cost = { elapsedNs: result.elapsedNs, pricePerSecond: price };
+    const purse = this.#checkpointer.afterTick(cost);
     if (this.tenancy.mayTick().kind !== "may") {
       await instance.restore(before); // GA-2
       this.#ended({ kind: "discarded" }, result.elapsedNs);
@@ -359,44 +347,34 @@ export class Supervisor {
     }
     if (purse === undefined) {
       await instance.restore(before);
-      this.#tick = tick;
-      this.#purse = exhaust(this.#purse, charged);
+      this.#checkpointer.exhausted(cost);
       this.#ended({ kind: "exhausted" }, result.elapsedNs);
       await this.#giveUp("unfunded");
       return 0;
     }
 
-    this.#tick = tick;
-    this.#state = result.state;
-    this.#purse = purse;
-    this.#window?.ticked({ tick, events: result.events });
+    this.#checkpointer.ticked(result, purse);
     this.#failures = 0;
     this.#reason = "";
     for (const line of result.logs) this.#log("agent", line);
     this.#ended({ kind: result.moreWork ? "more-work" : "normal" }, result.elapsedNs);
-    if (this.#isCheckpointDue()) await this.#checkpoint({ tellOthers: true, canWait: true });
+    if (this.#checkpointer.isDue) await this.#checkpoint({ tellOthers: true, canWait: true });
     return result.moreWork ? this.#rules.moreWorkEveryMs : this.#rules.tickEveryMs;
   }
 
   /** One question is enough (GA-2): nothing runs between it and the write. */
   async #fund(funding: Funding): Promise<Funded> {
     this.#mustBeOurs();
-    const latest = this.#latest;
-    if (latest === undefined) throw new TypeError("nothing to go on from");
     if (this.#wish !== undefined && this.#wish !== "unfunded") {
       throw new Fault({ code: "AGENT_NOT_RUNNING", agentId: this.identity.agentId, reason: this.#wish });
     }
-    const at = { hostId: this.#parts.hostId, tick: this.#tick + 1n, pricePerSecond: this.#parts.price() };
-    const accounts = { latest, purse: this.#purse, wallet: this.#walletReceipts };
-    const { purse, ...funded } = takeIn(funding, accounts, at);
+    const funded = this.#checkpointer.fund(funding);
     if (!funded.repeated) {
-      this.#purse = purse;
-      this.#tick = at.tick;
       this.#wish = undefined; // what had ended was the money
       this.#ended({ kind: "funded" }, undefined);
       this.#log("host", `funded with ${formatMoney(funding.amount)}: the budget is ${formatMoney(this.budget)}`);
     }
-    if (isFundingPending(this.#purse)) await this.#checkpoint();
+    if (this.#checkpointer.isFundingPending) await this.#checkpoint();
     return funded;
   }
 
@@ -448,9 +426,10 @@ export class Supervisor {
         reason: "the checkpoint that was granted is not in the data directory",
       });
     }
+    const receipts = (await storage.receipts(this.identity.agentId, checkpoint.digest)) ?? [];
     const standing = instantiate(this.#parts, this.identity, checkpoint, signal);
-    this.#stand(checkpoint, await standing.catch((cause: unknown) => this.#cannotStand(cause)));
-    this.#walletReceipts = (await storage.receipts(this.identity.agentId, checkpoint.digest)) ?? [];
+    const instance = await standing.catch((cause: unknown) => this.#cannotStand(cause));
+    this.#stand({ checkpoint, instance, receipts });
     this.#parts.onStanding(this.identity.agentId, checkpoint);
   }
 
@@ -463,73 +442,18 @@ export class Supervisor {
     throw cause;
   }
 
-  #stand(checkpoint: Checkpoint, instance: AgentInstance): void {
+  #stand({ checkpoint, instance, receipts }: Standing): void {
     this.#dropInstance();
     this.#instance = instance;
     this.#onDisk = undefined;
-    this.#latest = checkpoint;
-    this.#window = new ReplayWindow(this.#rules.replayWindow, checkpoint);
-    this.#untold = undefined;
-    this.#state = checkpoint.state;
-    this.#tick = checkpoint.header.tick;
-    this.#purse = { budget: checkpoint.header.budget, remainder: checkpoint.header.remainder, receipts: [] };
-    this.#checkpointAtMs = this.#parts.clock.monotonicMs();
+    this.#checkpointer.standAt(checkpoint, receipts);
     this.#nextTickAtMs = 0;
     this.#failures = 0;
     this.#reason = "";
   }
 
-  #isCheckpointDue(): boolean {
-    const { checkpointEveryMs } = this.#rules;
-    const dueAtMs = this.#checkpointAtMs + checkpointEveryMs;
-    const isDue = this.#parts.clock.monotonicMs() >= dueAtMs || this.#purse.receipts.length >= maxReceiptsBetween;
-    return isDue || this.#window?.isFull === true;
-  }
-
-  /** The checkpoint of the present tick: the one that there is, or a new one, durable when this resolves. */
-  async #checkpoint({ tellOthers, canWait } = { tellOthers: true, canWait: false }): Promise<Checkpoint> {
-    const previous = this.#latest;
-    const { ground } = this.tenancy;
-    const window = this.#window;
-    if (previous === undefined || ground === undefined || window === undefined)
-      throw new TypeError("nothing to go on from");
-    this.#checkpointAtMs = this.#parts.clock.monotonicMs();
-    if (previous.header.tick === this.#tick) return previous; // §2: at most one for a major and tick
-    const { identity, signer, keeper, storage, clock } = { ...this.#parts, identity: this.identity };
-    const { agentId, moduleDigest, manifestDigest } = identity;
-    const log = window.openLog;
-    const checkpoint = nextCheckpoint(
-      {
-        agentId,
-        moduleDigest,
-        manifestDigest,
-        tick: this.#tick,
-        state: this.#state,
-        ...this.#purse,
-        pricePerSecond: this.#purse.receipts.at(-1)?.pricePerSecond ?? this.#parts.price(),
-        generation: keeper.generation,
-        writtenAt: clock.now(),
-        eventsDigest: digestOf(log),
-      },
-      { previous, ground, signer },
-    );
-    const receipts = checkpoint.header.receipts.map(encodeReceipt);
-    const walletReceipts = [...this.#walletReceipts, ...receipts].slice(-MAX_WALLET_RECEIPTS);
-    await storage.commit({ agentId, checkpoint, receipts: walletReceipts, pruneLater: !tellOthers, canWait });
-    this.#latest = checkpoint;
-    window.committed(checkpoint, log);
-    this.#walletReceipts = walletReceipts;
-    this.#purse = { ...this.#purse, receipts: [] };
-    this.#untold = checkpoint;
-    if (tellOthers) this.#tellUntold();
-    return checkpoint;
-  }
-
-  /** Registry and holders hear of the newest checkpoint. */
-  #tellUntold(): void {
-    const checkpoint = this.#untold;
-    this.#untold = undefined;
-    if (checkpoint !== undefined) this.#parts.onCommitted(this.identity.agentId, checkpoint);
+  #checkpoint(options: CommitOptions = { tellOthers: true, canWait: false }): Promise<Checkpoint> {
+    return this.#checkpointer.commit(this.tenancy.ground, options);
   }
 
   async #giveUp(how: RetiredReason | "terminated"): Promise<void> {
@@ -576,11 +500,11 @@ export class Supervisor {
     this.#outcome = outcome;
     const { era = 0n, major = 0n } = this.tenancy.ground ?? {};
     const { agentId } = this.identity;
-    this.#parts.onTick({ agentId, outcome: outcome.kind, era, major, tick: this.#tick, elapsedNs });
+    this.#parts.onTick({ agentId, outcome: outcome.kind, era, major, tick: this.tick, elapsedNs });
   }
 
   #log(origin: "agent" | "host", line: string): void {
-    this.#parts.logs.write({ major: this.tenancy.ground?.major ?? 0n, tick: this.#tick, origin, line });
+    this.#parts.logs.write({ major: this.tenancy.ground?.major ?? 0n, tick: this.tick, origin, line });
   }
 
   #backOffMs(): number {
