@@ -6,12 +6,13 @@
 // I6     Every tick that counts is charged, and its receipt goes to the disk with its state.
 
 import type { Clock } from "@godwit/common/clock";
-import { type Checkpoint, digestOf, encodeReceipt, MAX_WALLET_RECEIPTS, type Signer } from "@godwit/lineage";
+import { type Checkpoint, digestOf, encodeReceipt, MAX_WALLET_RECEIPTS, refOf, type Signer } from "@godwit/lineage";
 import type { DataDirectory } from "../storage/index.ts";
 import { nextCheckpoint } from "./checkpoints.ts";
 import { type Funded, type Funding, isFundingPending, takeIn } from "./funding.ts";
 import { charge, exhaust, type Purse, type TickCharge } from "./purse.ts";
 import { ReplayWindow } from "./replay-window.ts";
+import type { Shown } from "./shown.ts";
 import type { AgentIdentity, HostSession, SupervisorRules } from "./supervisor-parts.ts";
 import type { Ground } from "./tenancy.ts";
 
@@ -79,6 +80,11 @@ export class Checkpointer {
   /** Of its wallet, as of the newest checkpoint; encoded, newest last. */
   get receipts(): readonly Uint8Array[] {
     return this.#walletReceipts;
+  }
+
+  get shown(): Shown {
+    const { tick, budget, state, latest } = this;
+    return { tick, budget, stateBytes: BigInt(state.length), checkpoint: latest && refOf(latest) };
   }
 
   /** EI-2: it goes on from this checkpoint, and from nothing that came after it. */

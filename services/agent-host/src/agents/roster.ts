@@ -9,7 +9,6 @@ import { Fault } from "@godwit/common/fault";
 import { MAX_MICROCENTS } from "@godwit/common/money";
 import { type Checkpoint, createGenesis, digestOf, type Imported, type Signer, writeCheckpoint } from "@godwit/lineage";
 import {
-  type AgentInstance,
   type Capability,
   declaredCapabilities,
   declaredLimits,
@@ -23,7 +22,14 @@ import { causeFields } from "./cause-fields.ts";
 import type { LogBook } from "./log-book.ts";
 import { LogBooks } from "./log-books.ts";
 import { Supervisor } from "./supervisor.ts";
-import type { AgentIdentity, AgentSandbox, EndedTick, HostSession, SupervisorRules } from "./supervisor-parts.ts";
+import type {
+  AgentIdentity,
+  AgentSandbox,
+  EndedTick,
+  HostSession,
+  Standing,
+  SupervisorRules,
+} from "./supervisor-parts.ts";
 import { type SeedFiles, takeOver } from "./take-over.ts";
 import { Tenancy } from "./tenancy.ts";
 
@@ -284,7 +290,7 @@ export class Roster {
   }
 
   /** Throws Fault AGENT_EXISTS when it has begun already. */
-  begin(supervisor: Supervisor, ready?: Parameters<Supervisor["start"]>[0]): void {
+  begin(supervisor: Supervisor, ready?: Standing): void {
     const { agentId } = supervisor.identity;
     if (this.#running.has(agentId)) throw new Fault({ code: "AGENT_EXISTS", agentId });
     this.#running.set(agentId, supervisor);
@@ -294,14 +300,7 @@ export class Roster {
   }
 
   /** Puts an agent that came in, and that the registry has granted, under a supervisor that ticks at once. */
-  adopt(
-    incoming: { readonly tenancy: Tenancy; readonly identity: AgentIdentity },
-    ready: {
-      readonly checkpoint: Checkpoint;
-      readonly instance: AgentInstance;
-      readonly receipts: readonly Uint8Array[];
-    },
-  ): void {
+  adopt(incoming: { readonly tenancy: Tenancy; readonly identity: AgentIdentity }, ready: Standing): void {
     this.begin(this.#superviseWith(incoming.tenancy, incoming.identity), ready);
   }
 

@@ -1,8 +1,9 @@
 // What a supervisor is given: what never changes about its agent, the parts it works with, and its times.
 
 import type { Clock, Random } from "@godwit/common/clock";
+import { Fault } from "@godwit/common/fault";
 import type { Checkpoint, Signer } from "@godwit/lineage";
-import type { Capability, Manifest, Sandbox } from "@godwit/sandbox";
+import type { AgentInstance, Capability, Manifest, Sandbox } from "@godwit/sandbox";
 import type { Logger } from "pino";
 import type { SessionKeeper } from "../registry/session-keeper.ts";
 import type { DataDirectory } from "../storage/index.ts";
@@ -86,6 +87,29 @@ export interface SupervisorParts {
   readonly onTick: (ended: EndedTick) => void;
   /** It ended here: retired, terminated, or released. */
   readonly onEnded: (agentId: string) => void;
+}
+
+/** An instance at the state of a checkpoint. */
+export interface Standing {
+  readonly checkpoint: Checkpoint;
+  readonly instance: AgentInstance;
+  /** Of its wallet, as of the checkpoint. */
+  readonly receipts: readonly Uint8Array[];
+}
+
+/** What is told to whoever asks something of an agent that may not tick here, or does not stand; `reason` as people see it. */
+export function whyNotOurs(
+  tenancy: Pick<Tenancy, "mayTick" | "tenure">,
+  { agentId, reason }: { readonly agentId: string; readonly reason: string },
+): Fault {
+  const right = tenancy.mayTick();
+  if (right.kind === "may-not" && right.because === "lease-lapsed")
+    return new Fault({ code: "LEASE_EXPIRED", agentId });
+  const { kind } = tenancy.tenure;
+  if (kind === "HANDOFF_INITIATED" || kind === "HANDOFF_PENDING") {
+    return new Fault({ code: "MIGRATION_IN_PROGRESS", agentId });
+  }
+  return new Fault({ code: "AGENT_NOT_RUNNING", agentId, reason: reason || kind });
 }
 
 /** Why an agent in doubt does not tick, for people. */

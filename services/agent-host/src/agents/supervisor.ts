@@ -27,19 +27,13 @@ import { type Shown, shownOnDisk } from "./shown.ts";
 import {
   type AgentIdentity,
   explainWaiting,
+  type Standing,
   type SupervisorParts,
   type SupervisorRules,
   type TickOutcome,
+  whyNotOurs,
 } from "./supervisor-parts.ts";
 import type { Tenancy } from "./tenancy.ts";
-
-/** An instance at the state of a checkpoint. */
-interface Standing {
-  readonly checkpoint: Checkpoint;
-  readonly instance: AgentInstance;
-  /** Of its wallet, as of the checkpoint. */
-  readonly receipts: readonly Uint8Array[];
-}
 
 export class Supervisor {
   readonly identity: AgentIdentity;
@@ -87,8 +81,7 @@ export class Supervisor {
   /** For people: what it ticks from, and what the disk has while it stands at nothing that was granted. */
   get shown(): Shown {
     if (this.#instance === undefined && this.#onDisk !== undefined) return this.#onDisk;
-    const { tick, budget, state, latest } = this.#checkpointer;
-    return { tick, budget, stateBytes: BigInt(state.length), checkpoint: latest && refOf(latest) };
+    return this.#checkpointer.shown;
   }
   get state(): Uint8Array {
     return this.#checkpointer.state;
@@ -124,10 +117,7 @@ export class Supervisor {
 
   /** Begins the loop. `ready`: an instance that stands already, at the state of the checkpoint that was granted. */
   start(ready?: Standing): void {
-    if (ready !== undefined) {
-      this.#stand(ready);
-      this.#parts.onStanding(this.identity.agentId, ready.checkpoint);
-    }
+    if (ready !== undefined) this.#stand(ready);
     this.#loop = this.#run(this.#running.signal);
   }
 
@@ -295,10 +285,9 @@ export class Supervisor {
     const { tenure } = this.tenancy;
     switch (tenure.kind) {
       case "RETIRED":
-        return asleep;
       case "HANDOFF_INITIATED":
       case "HANDOFF_PENDING":
-        return asleep; // the migration wakes it
+        return asleep; // the migration wakes it, if it is to go on
       case "RECOVERY_REQUIRED":
         return await this.#settle();
       case "ACTIVE_OWNER":
@@ -421,16 +410,13 @@ export class Supervisor {
     const checkpoint = base && (await storage.checkpoint(this.identity.agentId, base.digest));
     if (checkpoint === undefined) {
       await this.tenancy.release("cannot-run", undefined);
-      throw new Fault({
-        code: "STATE_INVALID",
-        reason: "the checkpoint that was granted is not in the data directory",
-      });
+      const reason = "the checkpoint that was granted is not in the data directory";
+      throw new Fault({ code: "STATE_INVALID", reason });
     }
     const receipts = (await storage.receipts(this.identity.agentId, checkpoint.digest)) ?? [];
     const standing = instantiate(this.#parts, this.identity, checkpoint, signal);
     const instance = await standing.catch((cause: unknown) => this.#cannotStand(cause));
     this.#stand({ checkpoint, instance, receipts });
-    this.#parts.onStanding(this.identity.agentId, checkpoint);
   }
 
   /** §11: what cannot be made to stand fails like a tick: nobody else could take it as long as this host lives (T-23). */
@@ -450,6 +436,7 @@ export class Supervisor {
     this.#nextTickAtMs = 0;
     this.#failures = 0;
     this.#reason = "";
+    this.#parts.onStanding(this.identity.agentId, checkpoint);
   }
 
   #checkpoint(options: CommitOptions = { tellOthers: true, canWait: false }): Promise<Checkpoint> {
@@ -479,16 +466,8 @@ export class Supervisor {
   }
 
   #mustBeOurs(): void {
-    const right = this.tenancy.mayTick();
-    const { agentId } = this.identity;
-    if (right.kind === "may" && this.#instance !== undefined) return;
-    if (right.kind === "may-not" && right.because === "lease-lapsed")
-      throw new Fault({ code: "LEASE_EXPIRED", agentId });
-    const { kind } = this.tenancy.tenure;
-    if (kind === "HANDOFF_INITIATED" || kind === "HANDOFF_PENDING") {
-      throw new Fault({ code: "MIGRATION_IN_PROGRESS", agentId });
-    }
-    throw new Fault({ code: "AGENT_NOT_RUNNING", agentId, reason: this.#reason || kind });
+    if (this.tenancy.mayTick().kind === "may" && this.#instance !== undefined) return;
+    throw whyNotOurs(this.tenancy, { agentId: this.identity.agentId, reason: this.#reason });
   }
 
   #recovering(reason: string): void {
