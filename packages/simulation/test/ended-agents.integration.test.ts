@@ -3,9 +3,9 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
+import { counterAgent } from "@godwit/sandbox/testing";
 import { expect, test } from "vitest";
-import { defaultAgentDirectory } from "../src/agent-directory.ts";
-import { Cluster, readAgent } from "../src/cluster/cluster.ts";
+import { Cluster } from "../src/cluster/cluster.ts";
 import type { SimHost } from "../src/cluster/sim-host.ts";
 import { Chance } from "../src/time/chance.ts";
 import { Timeline } from "../src/time/timeline.ts";
@@ -66,7 +66,7 @@ function stop(host: SimHost, agentId: string, how: "stopped" | "terminated"): vo
 
 test("agents that were moved, stopped or terminated, or whose budget ended", { timeout: 300_000 }, async () => {
   const { cluster, a, b, pass } = await twoHosts();
-  const program = readAgent(defaultAgentDirectory);
+  const program = { module: counterAgent(), manifest: new TextEncoder().encode("{}") };
   const ids: string[] = [];
   a.process?.enter(() => {
     for (let index = 0; index < count; index++) {
