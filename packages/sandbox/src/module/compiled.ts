@@ -18,11 +18,14 @@ export interface CompiledModule {
   readonly imports: readonly HostcallName[];
 }
 
+/** Memory limits for which a module's code is kept for the next agent; one that runs has its code without this. */
+const mostCodesKept = 4;
+
 export class AdmittedModule implements CompiledModule {
   readonly digest: string;
   readonly shape: AdmittedShape;
   readonly #bytes: Uint8Array;
-  /** By maximum of memory pages: the maximum is part of the code. */
+  /** By maximum of memory pages, since the maximum is part of the code; the one that was asked for last comes last. */
   readonly #codes = new Map<number, Promise<WasmModule>>();
   readonly #engine: Engine;
 
@@ -50,11 +53,11 @@ export class AdmittedModule implements CompiledModule {
     } catch (cause) {
       throw moduleInvalid(cause);
     }
-    let compiling = this.#codes.get(pages);
-    if (compiling === undefined) {
-      compiling = this.#compile(pages);
-      this.#codes.set(pages, compiling);
-    }
+    const compiling = this.#codes.get(pages) ?? this.#compile(pages);
+    this.#codes.delete(pages);
+    this.#codes.set(pages, compiling);
+    const [oldest = pages] = this.#codes.keys();
+    if (this.#codes.size > mostCodesKept) this.#codes.delete(oldest);
     return { code: await compiling, maxMemoryBytes: pages * pageBytes };
   }
 
