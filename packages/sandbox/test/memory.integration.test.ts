@@ -51,6 +51,17 @@ async function repeated(work: () => Promise<unknown>): Promise<void> {
   }
 }
 
+test("of agents that ended all at once, though their worker is asked for nothing more", async () => {
+  const quiet = { memories: [[0x00, ...u32(pages)]], parts: { agent_init: { code: fill } } };
+  const before = process.memoryUsage().rss;
+  const growth = () => process.memoryUsage().rss - before;
+  const agents: AgentInstance[] = [];
+  for (let started = 0; started < 60; started++) agents.push(await start(quiet));
+  expect(growth()).toBeGreaterThan(400 * MIB);
+  for (const agent of agents) await agent.stop();
+  await expect.poll(growth).toBeLessThan(160 * MIB);
+});
+
 test("of agents that were stopped: each takes up what the one before it had come to, as after a move", async () => {
   let state: Uint8Array | undefined;
   await repeated(async () => {

@@ -1,5 +1,6 @@
 // One worker thread as the host sees it. It is lost once: by its own end, or because the host ended it.
 
+import { setFlagsFromString } from "node:v8";
 import { Worker } from "node:worker_threads";
 import type { FromWorker, Request, WorkerLimits, WorkerSetup } from "../messages.ts";
 import { type Beat, monotonicNs, Pulse } from "../pulse.ts";
@@ -22,6 +23,7 @@ export class Thread implements LaneThread {
   #loss: Loss | undefined;
 
   constructor(limits: WorkerLimits, seed?: Uint8Array) {
+    setFlagsFromString("--expose-gc"); // for worker.ts; of the whole process, so not for the worker to set
     const setup: WorkerSetup = { pulse: this.#pulse.buffer, limits, seed };
     this.#worker = new Worker(workerUrl, {
       name: "godwit-agents",

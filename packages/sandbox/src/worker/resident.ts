@@ -67,6 +67,10 @@ export class Resident {
     if (load.state !== undefined) this.#resume(load.state);
   }
 
+  get memoryBytes(): number {
+    return this.#memory.buffer.byteLength;
+  }
+
   show(view: HostView): void {
     this.#context.show(view);
   }

@@ -19,12 +19,16 @@ import { Tape } from "./tape.ts";
 
 /** A replay that has taken so long lets others have their turn. */
 const replaySliceNs = 5_000_000n;
+/** As much as one agent may have: no more of it is left with a worker that nobody asks for anything any more. */
+const muchGarbageBytes = 64 << 20;
 
 export class Workbench {
   readonly #parts: { readonly pulse: Pulse; readonly machine: Machine };
   readonly #logs: LogCollector;
   readonly #tape: Tape;
   readonly #residents = new Map<number, Resident>();
+  /** The memory of residents that are gone, since it was last collected. */
+  #garbageBytes = 0;
 
   constructor(parts: { readonly pulse: Pulse; readonly machine: Machine }, limits: WorkerLimits) {
     this.#parts = parts;
@@ -33,7 +37,17 @@ export class Workbench {
   }
 
   drop(agent: number): void {
+    const resident = this.#residents.get(agent);
+    if (resident === undefined) return;
     this.#residents.delete(agent);
+    this.#garbageBytes += resident.memoryBytes;
+  }
+
+  /** Gives back what residents had that are gone, once it is much: the engine by itself does so only when memory is asked for. */
+  tidy(collectGarbage: () => void): void {
+    if (this.#garbageBytes < muchGarbageBytes) return;
+    this.#garbageBytes = 0;
+    collectGarbage();
   }
 
   perform(request: WorkRequest): Answer {
@@ -41,7 +55,7 @@ export class Workbench {
     try {
       return request.kind === "replay" ? this.#replay(request) : this.#run(request);
     } catch (error) {
-      this.#residents.delete(request.agent);
+      this.drop(request.agent);
       if (!(error instanceof CallFailed)) throw error;
       const { phase, reason, message, elapsedNs } = error;
       return { kind: "failed", phase, reason, message, elapsedNs, ...this.#logs.collected() };
@@ -73,7 +87,7 @@ export class Workbench {
     for (const [done, events] of ticks.entries()) {
       const { state, divergence } = this.#repeat(resident, events);
       if (divergence !== undefined) {
-        this.#residents.delete(agent);
+        this.drop(agent);
         return { kind: "diverged", done, ...divergence };
       }
       pulse.replayed = done + 1;
@@ -105,7 +119,7 @@ export class Workbench {
 
   #residentFor(agent: number, load: Load | undefined, view: HostView): Resident {
     if (load !== undefined) {
-      this.#residents.delete(agent); // before its successor asks for memory
+      this.drop(agent); // before its successor asks for memory
       const resident = new Resident({ ...this.#parts, logs: this.#logs, tape: this.#tape }, load, view);
       this.#residents.set(agent, resident);
       return resident;
