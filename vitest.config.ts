@@ -36,7 +36,7 @@ export default defineConfig({
         },
       },
       {
-        // Real processes: they measure leases in seconds, so one file at a time.
+        // Real processes whose leases last seconds: they wait more than they work, and few of them have to share the processors.
         extends: true,
         test: {
           name: "cluster",
@@ -44,7 +44,7 @@ export default defineConfig({
           pool: "forks",
           testTimeout: 180_000,
           hookTimeout: 180_000,
-          fileParallelism: false,
+          maxWorkers: 2,
         },
       },
     ],
