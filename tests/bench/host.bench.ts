@@ -3,13 +3,15 @@
 import { option } from "@godwit/common/config";
 import { measureCheckpoints } from "./host/checkpoints.ts";
 import { measureResidents } from "./host/resident.ts";
+import { measureStarts } from "./host/starts.ts";
+import { measureTicks } from "./host/ticks.ts";
 import { type Results, type Run, runBench } from "./program.ts";
 
 const options = {
   only: option.list({
-    fallback: ["checkpoints", "residents"],
-    help: "Of checkpoints, residents.",
-    pattern: /^(checkpoints|residents)$/,
+    fallback: ["ticks", "starts", "checkpoints", "residents"],
+    help: "Of ticks, starts, checkpoints, residents.",
+    pattern: /^(ticks|starts|checkpoints|residents)$/,
   }),
   rounds: option.integer({
     fallback: 7,
@@ -36,6 +38,8 @@ await runBench({
 async function run({ options: of, signal, say }: Run<typeof options>): Promise<Results> {
   const input = { signal, say };
   const parts: Readonly<Record<string, () => Promise<Results>>> = {
+    ticks: () => measureTicks(of, input),
+    starts: () => measureStarts(of, input),
     checkpoints: () => measureCheckpoints(of, input),
     residents: () =>
       measureResidents({ agents: of.agents.map(Number), secondsEach: of.seconds, env: {}, title: "residents" }, input),

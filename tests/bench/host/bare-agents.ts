@@ -1,34 +1,43 @@
 // What agents cost at least: bare instances in a bare worker, called by a bare message each.
 
-import { once } from "node:events";
-import { readFile } from "node:fs/promises";
 import { Worker } from "node:worker_threads";
-import { compileBare } from "./bare-wasm.ts";
+import { type BareModule, compileBare } from "./bare-wasm.ts";
 import type { BareRequest } from "./bare-worker.ts";
 import { cpuMs } from "./measuring.ts";
 
 export class BareAgents implements AsyncDisposable {
-  readonly #worker: Worker;
-  /** What the process grew by for each. */
-  readonly bytesEach: number;
+  readonly #worker = new Worker(new URL("./bare-worker.ts", import.meta.url), { env: {}, execArgv: [] });
+  /** Oldest first: the worker answers in order. */
+  readonly #waiting: (() => void)[] = [];
+  #bytesEach = 0;
 
-  static async make(wasmPath: string, count: number): Promise<BareAgents> {
-    const module = compileBare(await readFile(wasmPath));
-    const worker = new Worker(new URL("./bare-worker.ts", import.meta.url), { env: {}, execArgv: [] });
-    await ask(worker, { kind: "make", module, count: 1 });
+  static async make(wasm: Uint8Array, count: number): Promise<BareAgents> {
+    const agents = new BareAgents();
+    const module = compileBare(wasm);
+    await agents.add(module);
     const before = process.memoryUsage.rss();
-    await ask(worker, { kind: "make", module, count });
-    return new BareAgents(worker, (process.memoryUsage.rss() - before) / count);
+    await agents.#ask({ kind: "make", module, count });
+    agents.#bytesEach = (process.memoryUsage.rss() - before) / count;
+    return agents;
   }
 
-  private constructor(worker: Worker, bytesEach: number) {
-    this.#worker = worker;
-    this.bytesEach = bytesEach;
+  private constructor() {
+    this.#worker.on("message", () => this.#waiting.shift()?.());
   }
 
-  /** One message, one call, one answer. */
-  async tick(): Promise<void> {
-    await ask(this.#worker, { kind: "tick" });
+  /** What the process grew by for each. */
+  get bytesEach(): number {
+    return this.#bytesEach;
+  }
+
+  /** One more, of any module. */
+  add(module: BareModule): Promise<void> {
+    return this.#ask({ kind: "make", module, count: 1 });
+  }
+
+  /** One message, one call, one answer. Any number may be under way. */
+  tick(): Promise<void> {
+    return this.#ask({ kind: "tick" });
   }
 
   /** Microseconds of processor time for each of so many ticks, of all threads. */
@@ -44,10 +53,11 @@ export class BareAgents implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#worker.terminate();
   }
-}
 
-async function ask(worker: Worker, request: BareRequest): Promise<void> {
-  const answered = once(worker, "message");
-  worker.postMessage(request);
-  await answered;
+  #ask(request: BareRequest): Promise<void> {
+    return new Promise((resolve) => {
+      this.#waiting.push(resolve);
+      this.#worker.postMessage(request);
+    });
+  }
 }

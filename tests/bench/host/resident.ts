@@ -6,6 +6,7 @@
 // processor     Of the whole host process for each tick; the floor is a bare message to a worker that makes a bare call, and its answer.
 // memory        What the host's resident set grew by for each agent; the floor is a bare instance of the same module, in a bare worker.
 
+import { readFile } from "node:fs/promises";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { systemClock } from "@godwit/common/clock";
 import { Cluster, type HostNode } from "@godwit/testing";
@@ -110,7 +111,7 @@ async function startMany(
 }
 
 async function bareFloor(wasmPath: string, signal: AbortSignal) {
-  await using agents = await BareAgents.make(wasmPath, BARE_AGENTS);
+  await using agents = await BareAgents.make(await readFile(wasmPath), BARE_AGENTS);
   await agents.cpuUsOf(BARE_TICKS, signal); // warms up
   return { bytesPerInstance: agents.bytesEach, cpuUsPerTick: await agents.cpuUsOf(BARE_TICKS, signal) };
 }
