@@ -2,7 +2,8 @@
 // shares one transaction and one fsync.
 //
 // 1. A promise resolves only after the transaction with its unit is on the disk.
-// 2. Units are applied in the order of submission, each in a savepoint: one that fails leaves no trace and fails alone.
+// 2. Units are applied in the order of submission: one that fails leaves no trace and fails alone. So where one does, all are taken
+//    back and applied again, each in a savepoint; nearly always none does, and the savepoints are saved.
 //    Where SQLite gives up the whole transaction, the units are applied again, one transaction each.
 // 3. After an error that leaves doubt about what is on the disk nothing is written any more (leavesDoubt).
 // 4. A log is written back into the database only after the waiting callers were answered, and, while it is not far too
@@ -59,6 +60,12 @@ interface Queued {
   /** Returns what is to be done after the commit. */
   run(): () => void;
   reject(error: unknown): void;
+}
+
+interface Applied {
+  readonly ok: boolean;
+  /** What is to be done after the commit. */
+  readonly answer: () => void;
 }
 
 export class GroupCommit {
@@ -172,23 +179,47 @@ export class GroupCommit {
   }
 
   #transact(batch: readonly Queued[]): void {
-    const answers: (() => void)[] = [];
-    let failed = 0;
     try {
-      if (this.#broken !== undefined) throw this.#broken.cause;
-      this.#db.exec("BEGIN IMMEDIATE");
-      for (const unit of batch) {
-        const done = this.#apply(unit);
-        if (!done.ok) failed++;
-        answers.push(done.answer);
-      }
-      this.#db.exec("COMMIT");
+      const answers = this.#applyTogether(batch) ?? this.#applyEach(batch);
+      this.#count(batch, answers);
+      for (const { answer } of answers) answer();
     } catch (error) {
       this.#rollBack(error);
       if (batch.length > 1 && this.#broken === undefined) for (const unit of batch) this.#transact([unit]);
       else for (const unit of batch) this.#refuse(unit, error);
-      return;
     }
+  }
+
+  /** As nearly always, when all goes well. `undefined`: something did not, and nothing was done. */
+  #applyTogether(batch: readonly Queued[]): readonly Applied[] | undefined {
+    this.#begin();
+    let answers: readonly Applied[];
+    try {
+      answers = batch.map((unit) => ({ ok: true, answer: unit.run() }));
+    } catch (error) {
+      if (!this.#db.isTransaction || leavesDoubt(error)) throw error;
+      this.#db.exec("ROLLBACK");
+      return undefined;
+    }
+    this.#db.exec("COMMIT");
+    return answers;
+  }
+
+  /** Each in a savepoint, which costs as much again as a small unit. */
+  #applyEach(batch: readonly Queued[]): readonly Applied[] {
+    this.#begin();
+    const answers = batch.map((unit) => this.#apply(unit));
+    this.#db.exec("COMMIT");
+    return answers;
+  }
+
+  #begin(): void {
+    if (this.#broken !== undefined) throw this.#broken.cause;
+    this.#db.exec("BEGIN IMMEDIATE");
+  }
+
+  #count(batch: readonly Queued[], answers: readonly Applied[]): void {
+    const failed = answers.filter(({ ok }) => !ok).length;
     const { units, failedUnits, transactions } = this.#counters;
     this.#counters = {
       units: units + batch.length - failed,
@@ -196,10 +227,9 @@ export class GroupCommit {
       transactions: transactions + 1,
     };
     for (const { bytes } of batch) this.#loggedBytes += bytes + UNIT_OVERHEAD_BYTES;
-    for (const answer of answers) answer();
   }
 
-  #apply(unit: Queued): { readonly ok: boolean; readonly answer: () => void } {
+  #apply(unit: Queued): Applied {
     this.#db.exec("SAVEPOINT unit");
     try {
       const answer = unit.run();
