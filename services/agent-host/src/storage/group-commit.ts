@@ -179,15 +179,17 @@ export class GroupCommit {
   }
 
   #transact(batch: readonly Queued[]): void {
+    let answers: readonly Applied[];
     try {
-      const answers = this.#applyTogether(batch) ?? this.#applyEach(batch);
-      this.#count(batch, answers);
-      for (const { answer } of answers) answer();
+      answers = this.#applyTogether(batch) ?? this.#applyEach(batch);
     } catch (error) {
       this.#rollBack(error);
       if (batch.length > 1 && this.#broken === undefined) for (const unit of batch) this.#transact([unit]);
       else for (const unit of batch) this.#refuse(unit, error);
+      return;
     }
+    this.#count(batch, answers);
+    for (const { answer } of answers) answer();
   }
 
   /** As nearly always, when all goes well. `undefined`: something did not, and nothing was done. */
