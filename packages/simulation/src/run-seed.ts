@@ -183,7 +183,9 @@ export async function runSeed(rules: SeedRules): Promise<SeedReport> {
   // What an operator has stopped waits to be asked, by whoever has it; where the store forgot that it was asked already, a
   // tombstone still says so (GA-9), and this host may hold the only checkpoint that may be gone on from.
   const askAgain = () => {
-    for (const [agentId, { record }] of history.agents) {
+    const records = recordsIn(cluster);
+    for (const agentId of history.agents.keys()) {
+      const record = records.get(agentId); // the store may have gone back to one that was stopped, and then funded
       if (record?.reason === "unfunded") continue;
       const isStopped = record?.state === "RETIRED";
       for (const host of cluster.hosts) {
@@ -251,7 +253,7 @@ function untidy(
       what: `handoff ${handoffId.slice(0, 8)} is still staged on ${host.name}`,
     })),
   );
-  const records = new Map([...cluster.store.records()].map(([id, bytes]) => [id, decodeRecord(bytes).record]));
+  const records = recordsIn(cluster);
   const open = [...records]
     .filter(([, { state }]) => state === "HANDOFF_INITIATED" || state === "HANDOFF_PENDING")
     .map(([agentId, { state }]) => ({ agentId, what: `its record is still ${state}` }));
@@ -264,6 +266,11 @@ function untidy(
       what: `it has no checkpoint since ${Math.round(lastCheckpointMs)} ms`,
     }));
   return [...staged, ...open, ...unsaved];
+}
+
+/** As the store has them now: history knows what was decided last, which the store may have forgotten. */
+function recordsIn(cluster: Cluster) {
+  return new Map([...cluster.store.records()].map(([id, bytes]) => [id, decodeRecord(bytes).record]));
 }
 
 /** Why an agent does not tick, as far as can be told from outside. */
