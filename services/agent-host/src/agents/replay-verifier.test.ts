@@ -31,23 +31,22 @@ class Bench {
   isHere = true;
   answer: (work: ReplayedTicks) => ReplayResult = (work) => this.honest(work);
   readonly verifier: ReplayVerifier;
-  readonly #instance: FakeInstance;
+  readonly instance = new FakeInstance(new FakeSandbox(), textBytes("tick 0"));
+  readonly agent = {
+    window: this.window,
+    instance: this.instance,
+    remark: (line: string) => void this.remarks.push(line),
+    stop: async (how: string) => void this.stops.push(how),
+  };
 
   constructor({ mode = "full", interval = 1, policy = "log", migrates = true }: Recipe = {}) {
-    this.#instance = new FakeInstance(new FakeSandbox(), textBytes("tick 0"));
-    this.#instance.replay = async (work) => {
+    this.instance.replay = async (work) => {
       this.replayed.push(...work.ticks.map(({ tick }) => tick));
       return this.answer(work);
     };
-    const agent = {
-      window: this.window,
-      instance: this.#instance,
-      remark: (line: string) => void this.remarks.push(line),
-      stop: async (how: string) => void this.stops.push(how),
-    };
     this.verifier = new ReplayVerifier(
       {
-        agent: (agentId) => (this.isHere && agentId === "agent" ? agent : undefined),
+        agent: (agentId) => (this.isHere && agentId === "agent" ? this.agent : undefined),
         migrate: async () => {
           this.migrations++;
           return migrates;
@@ -60,13 +59,18 @@ class Bench {
     );
   }
 
-  /** So many ticks and a checkpoint; resolves once all that follows is over. */
-  async lives(ticks: number): Promise<void> {
+  /** So many ticks and a checkpoint. */
+  ticks(ticks: number): void {
     for (let made = 0; made < ticks; made++) this.window.ticked({ tick: ++this.tick, events: new Uint8Array(0) });
     const log = this.window.openLog;
     const text = `tick ${this.tick}`;
     this.latest = next(this.latest, { host: ada, ticks: BigInt(ticks), text, header: { eventsDigest: digestOf(log) } });
     this.window.committed(this.latest, log);
+  }
+
+  /** So many ticks and a checkpoint; resolves once all that follows is over. */
+  async lives(ticks: number): Promise<void> {
+    this.ticks(ticks);
     this.verifier.committed("agent");
     await this.verifier.settled();
   }
@@ -246,6 +250,42 @@ describe("T-47, T-49: what follows from a divergence", () => {
     bench.verifier.left("agent");
     expect(bench.verifier.standing("agent")).toEqual({ divergences: 0, closeRuns: 0 });
   });
+});
+
+test("the replays of many agents are under way together, and of each one only one", async () => {
+  const agentIds = Array.from({ length: 40 }, (_, n) => `agent ${n}`);
+  const begun: string[] = [];
+  const held = Promise.withResolvers<void>();
+  const agents = new Map(agentIds.map((agentId) => [agentId, new Bench()]));
+  for (const [agentId, bench] of agents) {
+    bench.instance.replay = async (work) => {
+      begun.push(agentId);
+      await held.promise;
+      return bench.honest(work);
+    };
+  }
+  const verifier = new ReplayVerifier(
+    {
+      agent: (agentId) => agents.get(agentId)?.agent,
+      migrate: async () => false,
+      clock: systemClock,
+      logger: pino({ level: "silent" }),
+      onSegment: () => {},
+    },
+    { mode: "full", verifyIntervalTicks: 1, onDivergence: "log" },
+  );
+  const allLive = () => {
+    for (const [agentId, bench] of agents) {
+      bench.ticks(1);
+      verifier.committed(agentId);
+    }
+  };
+  allLive();
+  allLive();
+  expect(begun).toEqual(agentIds.slice(0, 32));
+  held.resolve();
+  await verifier.settled();
+  expect([...agents.values()].map(({ window }) => window.unverifiedTicks)).toEqual(agentIds.map(() => 0));
 });
 
 test("an agent is due by the ticks that were not run again", () => {

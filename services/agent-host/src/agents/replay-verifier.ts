@@ -1,8 +1,9 @@
 // Runs the ticks of this host's agents again, after they were committed and beside those that go on (facts: an agent whose ticks do not
 // follow from its state and from what its host answers cannot be taken over by anybody).
 //
-// T-47  Every tick is run again, one that asked its host nothing too, as long as the window has it; one agent at a time, so that
-//       it takes one processor at most, and all that waits of an agent at once, so that it catches up.
+// T-47  Every tick is run again, one that asked its host nothing too, as long as the window has it; all that waits of an agent at once,
+//       so that it catches up. Replays have one worker, so they take one processor at most. Several are under way, and share messages
+//       to it: one at a time would be one a turn of the event loop, and thousands of agents have more checkpoints than it has turns.
 
 import { type Clock, withDeadline } from "@godwit/common/clock";
 import { Fault } from "@godwit/common/fault";
@@ -48,6 +49,8 @@ export interface ReplayStanding {
 const nothingYet: ReplayStanding = { divergences: 0, closeRuns: 0 };
 /** Of one agent, beyond its first checkpoint: who has much to do makes fewer instances, since each replay needs one. */
 const mostTicksAtOnce = 1_024;
+/** Agents whose replays are under way. */
+const mostAgentsAtOnce = 32;
 /** Twice as many ticks that each take as long as they may. */
 const replayTimeoutMs = 300_000;
 
@@ -56,8 +59,8 @@ export class ReplayVerifier {
   readonly #rules: ReplayRules;
   readonly #due = new Set<string>();
   readonly #standings = new Map<string, ReplayStanding>();
+  readonly #underWay = new Map<string, Promise<void>>();
   #running = new AbortController();
-  #work: Promise<void> | undefined;
 
   constructor(parts: ReplayVerifierParts, rules: ReplayRules) {
     this.#parts = parts;
@@ -80,7 +83,7 @@ export class ReplayVerifier {
 
   /** Resolves when nothing is being run again. */
   async settled(): Promise<void> {
-    await this.#work;
+    while (this.#underWay.size > 0) await Promise.all(this.#underWay.values());
   }
 
   /** An agent has a new checkpoint. */
@@ -89,9 +92,7 @@ export class ReplayVerifier {
     const unverified = this.#parts.agent(agentId)?.window?.unverifiedTicks ?? 0;
     if (!isDue(unverified, this.standing(agentId).closeRuns, this.#rules)) return;
     this.#due.add(agentId);
-    this.#work ??= this.#run().finally(() => {
-      this.#work = undefined;
-    });
+    this.#beginDue();
   }
 
   /** It does not run here any more. */
@@ -100,15 +101,26 @@ export class ReplayVerifier {
     this.#standings.delete(agentId);
   }
 
-  async #run(): Promise<void> {
+  /** An agent whose replay is under way stays due until that is over. */
+  #beginDue(): void {
     for (const agentId of this.#due) {
+      if (this.#underWay.size >= mostAgentsAtOnce) return;
+      if (this.#underWay.has(agentId)) continue;
       this.#due.delete(agentId);
-      try {
-        await this.#verify(agentId);
-      } catch (cause) {
-        if (this.#running.signal.aborted) return;
-        this.#parts.logger.warn({ agentId, ...causeFields(cause) }, "ticks not run again");
-      }
+      const over = this.#tryToVerify(agentId).finally(() => {
+        this.#underWay.delete(agentId);
+        this.#beginDue();
+      });
+      this.#underWay.set(agentId, over);
+    }
+  }
+
+  async #tryToVerify(agentId: string): Promise<void> {
+    try {
+      await this.#verify(agentId);
+    } catch (cause) {
+      if (this.#running.signal.aborted) return;
+      this.#parts.logger.warn({ agentId, ...causeFields(cause) }, "ticks not run again");
     }
   }
 

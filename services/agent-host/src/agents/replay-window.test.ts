@@ -87,6 +87,13 @@ describe("the window of an agent", () => {
     expect(ticksOf(life.window.record().eventLogs)).toEqual([[7, 8]]);
   });
 
+  test("W-3: a host that falls far behind with what it runs again lets the oldest go", () => {
+    const life = new Life({ ticks: 2, untilVerified: true });
+    for (let i = 0; i < 40; i++) life.ticks(2).checkpoint();
+    expect(life.window.unverified).toHaveLength(16);
+    expect(life.window.unverified.at(-1)?.to).toBe(life.latest);
+  });
+
   test("W-3: what was handed out stays until it is released, and the tail is joined to it", () => {
     const life = new Life({ ticks: 1 }).ticks(2).checkpoint();
     const handedOut = life.window.record();

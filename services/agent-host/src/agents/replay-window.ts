@@ -3,6 +3,7 @@
 // W-1  It begins at a checkpoint, which is signed; so whoever replays it knows the state to begin with, and every state that it leads to.
 // W-2  Each tick that was committed here since is in it, also one that asked its host nothing. One that was thrown away is not.
 // W-3  It is bounded: the oldest goes while the rest still has the ticks that were asked for, or where states and logs take too much room.
+//      What waits to be run again waits within a bound as well: a host whose replays fall behind must not fill up with what they wait for.
 //      What was handed out for a migration stays until that is over, since its end is joined to it.
 
 import { type Checkpoint, digestOf } from "@godwit/lineage";
@@ -14,13 +15,16 @@ export interface ReplayWindowRules {
   readonly ticks: number;
   /** States and logs together; one segment stays in any case. */
   readonly maxBytes: number;
-  /** This host runs all of them again, so that what it has not run again stays, as long as there is room. */
+  /** This host runs all of them again, so that what it has not run again stays, as long as there is room and it does not fall far behind. */
   readonly untilVerified: boolean;
 }
 
 /** From here on a checkpoint is due, so that the ticks up to it can be replayed in one go. */
 const mostOpenTicks = 1_024;
 const mostOpenBytes = 128 * 1024;
+
+/** So many segments wait to be run again; the oldest of more goes without. They cost far more than their bytes. */
+const mostUnverified = 16;
 
 /** The ticks from one checkpoint to the next. */
 export interface Segment {
@@ -134,7 +138,8 @@ export class ReplayWindow {
     for (;;) {
       const [oldest] = this.#segments;
       if (oldest === undefined || this.#segments.length === 1 || oldest.from === this.#pinned) return; // W-3
-      const awaited = this.#rules.untilVerified && oldest.from === this.#verified;
+      const awaited =
+        this.#rules.untilVerified && oldest.from === this.#verified && this.#segments.length <= mostUnverified;
       const enough = ticks - oldest.ticks.length >= this.#rules.ticks && !awaited;
       if (!enough && bytes <= this.#rules.maxBytes) return;
       this.#segments.shift();
