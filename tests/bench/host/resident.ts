@@ -55,9 +55,10 @@ export async function measureResidents(of: ResidentInput, { signal, say }: PartI
   for (const wanted of of.agents.toSorted((a, b) => a - b)) {
     say(`${of.title}: starting survivors, up to ${wanted}`);
     const begunMs = performance.now();
-    const more = await startMany(host, { from: running, to: wanted }, { ...survivor, signal, say });
-    running += more;
-    const count = running;
+    await startMany(host, { from: running, to: wanted }, { ...survivor, signal, say });
+    const count = (await metricsOf(host)).get("agent_host_agents") ?? 0;
+    const more = count - running;
+    running = count;
     const startedMs = performance.now() - begunMs;
     await systemClock.sleep(SETTLE_MS, signal);
     const floor = await bareFloor(survivor.wasmPath, signal);
@@ -100,23 +101,28 @@ export async function measureResidents(of: ResidentInput, { signal, say }: PartI
   return { figures, notes };
 }
 
-/** How many were started; fewer than were wanted if that took too long. */
+/** Fewer than were wanted if that takes too long, or if the host is too busy to answer. */
 async function startMany(
   host: HostNode,
   { from, to }: { readonly from: number; readonly to: number },
   { wasmPath, manifest, signal, say }: { readonly wasmPath: string; readonly manifest: object } & PartInput,
-): Promise<number> {
-  const untilMs = performance.now() + START_WITHIN_MS;
+): Promise<void> {
+  let untilMs = performance.now() + START_WITHIN_MS;
   let begun = from;
   const worker = async (): Promise<void> => {
     while (begun < to && performance.now() < untilMs) {
       const mine = ++begun;
-      await host.runAgent(wasmPath, { name: `survivor-${mine}`, budget: BUDGET, manifest }, signal);
+      try {
+        await host.runAgent(wasmPath, { name: `survivor-${mine}`, budget: BUDGET, manifest }, signal);
+      } catch (error) {
+        signal.throwIfAborted();
+        say(`no more are started: ${error instanceof Error ? error.message : String(error)}`);
+        untilMs = 0;
+      }
       if (mine % 1_000 === 0) say(`started ${mine}`);
     }
   };
   await Promise.all(Array.from({ length: STARTS_AT_ONCE }, worker));
-  return begun - from;
 }
 
 async function bareFloor(wasmPath: string, signal: AbortSignal) {
