@@ -22,7 +22,8 @@ export abstract class Agent {
     readonly tag: string,
     readonly version: u32 = 1,
   ) {
-    assert(tag.length == 0 || tag.length == 4, "a tag has four characters");
+    assert(tag.length == 0 || isTag(tag), "a tag has four ASCII characters");
+    assert(version > 0, "versions begin with 1");
   }
 
   /** Before everything else, also before a `load`. No hostcalls but `log`. */
@@ -78,6 +79,11 @@ export function loadAgent(one: Agent, state: Decoder): void {
   }
   if (state.ok && state.remaining > 0) state.fail(state.remaining.toString() + " bytes are left over at its end");
   if (!state.ok) refuse("the state of " + state.length.toString() + " bytes is not valid: " + state.problem);
+}
+
+function isTag(tag: string): bool {
+  for (let at = 0; at < tag.length; at++) if (tag.charCodeAt(at) > 0x7f) return false;
+  return tag.length == 4;
 }
 
 function unreadable(one: Agent, version: u32): string {

@@ -2,6 +2,7 @@
 
 export class Decoder {
   private read: i32 = 0;
+  private failed: bool = false;
   private why: string = "";
 
   /** Of bytes that stay where they are while it reads. */
@@ -16,7 +17,7 @@ export class Decoder {
   }
 
   get ok(): bool {
-    return this.why.length == 0;
+    return !this.failed;
   }
 
   /** What was wrong first; empty if nothing was. */
@@ -30,7 +31,9 @@ export class Decoder {
 
   /** For what the bytes alone do not tell: a number out of range, a list that is too long. */
   fail(why: string): void {
-    if (this.ok) this.why = why;
+    if (this.failed) return;
+    this.failed = true;
+    this.why = why;
   }
 
   u8(): u8 {

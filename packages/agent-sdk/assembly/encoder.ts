@@ -3,9 +3,8 @@
 const firstCapacity: i32 = 256;
 
 export class Encoder {
-  // Outside of what is collected: a state is written after each tick, and should leave nothing behind.
-  private at: usize = heap.alloc(firstCapacity);
-  private capacity: i32 = firstCapacity;
+  // Of what is collected, and moved by nothing: an encoder that nobody has any more takes no memory.
+  private buffer: ArrayBuffer = new ArrayBuffer(firstCapacity);
   private size: i32 = 0;
 
   get length(): i32 {
@@ -14,7 +13,7 @@ export class Encoder {
 
   /** Where the bytes are, until more are written. */
   get address(): usize {
-    return this.at;
+    return changetype<usize>(this.buffer);
   }
 
   clear(): void {
@@ -67,7 +66,7 @@ export class Encoder {
   /** A copy. */
   toBytes(): Uint8Array {
     const copy = new Uint8Array(this.size);
-    memory.copy(copy.dataStart, this.at, this.size);
+    memory.copy(copy.dataStart, this.address, this.size);
     return copy;
   }
 
@@ -75,11 +74,12 @@ export class Encoder {
     const from = this.size;
     const needed = from + bytes;
     assert(needed >= from, "a state of more than 2 GiB");
-    if (needed > this.capacity) {
-      this.capacity = max(needed, this.capacity << 1);
-      this.at = heap.realloc(this.at, this.capacity);
+    if (needed > this.buffer.byteLength) {
+      const larger = new ArrayBuffer(max(needed, this.buffer.byteLength << 1));
+      memory.copy(changetype<usize>(larger), this.address, from);
+      this.buffer = larger;
     }
     this.size = needed;
-    return this.at + from;
+    return this.address + from;
   }
 }

@@ -1,11 +1,13 @@
 // An agent of the SDK on the test host: its life, its states and their versions, its intents. What it does in a tick is told by the price.
 
 import { beforeAll, describe, expect, test } from "vitest";
-import { MockHost } from "../src/testing/mock-host.ts";
-import { AgentTrapped, TestAgent, type TestAgentOptions } from "../src/testing/test-agent.ts";
+import { MockHost, type MockHostOptions } from "../src/testing/mock-host.ts";
+import { AgentTrapped, TestAgent, type TestAgentOptions, type TestManifest } from "../src/testing/test-agent.ts";
 import { compileFixture } from "./fixture.ts";
 
-const capabilities = { clock: {}, rand: {}, log: {}, wallet: {}, pricing: {} };
+const capabilities = Object.fromEntries(
+  ["clock", "rand", "log", "wallet", "pricing"].map((name) => [name, { version: 1 }]),
+);
 const order = {
   nothing: 0n,
   record: 1n,
@@ -23,7 +25,10 @@ const order = {
   sayAnother: 16n,
   askOnlyTheFirstTime: 17n,
   askOnlyTheSecondTime: 18n,
+  deriveKeys: 19n,
   moreWork: 20n,
+  refuseWhenLoaded: 21n,
+  growState: 22n,
 } as const;
 const states = ["recorded", "begun", "unresolved", "confirmed", "compensated"];
 
@@ -82,7 +87,8 @@ describe("an agent's life", () => {
     const agent = await puppet();
     agent.ticks(2);
     expect(() => tick(agent, "fail")).toThrow(AgentTrapped);
-    expect(agent.host.logs.at(-1)).toMatch(/^it cannot \(fixtures\/assembly\/puppet\.ts:\d+:\d+\)$/);
+    const line = /^it cannot \(fixtures\/assembly\/puppet\.ts:\d+:\d+\)$/;
+    expect(agent.host.logs).toContainEqual(expect.stringMatching(line));
     expect(() => tick(agent, "trap")).toThrow("tick 3 trapped");
     expect(read(tick(agent, "nothing").state).ticks).toBe(3n);
   });
@@ -97,7 +103,64 @@ describe("an agent's life", () => {
   });
 });
 
+describe("what an agent takes", () => {
+  test("no memory for keys that it has derived and forgotten", async () => {
+    const agent = await puppet({ replay: false });
+    const bytes = () => (agent.exports["memory"] as { readonly buffer: ArrayBuffer }).buffer.byteLength;
+    for (let at = 0; at < 5; at++) tick(agent, "deriveKeys");
+    const atFirst = bytes();
+    for (let at = 0; at < 40; at++) tick(agent, "deriveKeys");
+    expect(bytes()).toBe(atFirst);
+  });
+
+  test.each([
+    ["0", "a tag has four ASCII characters"],
+    ["9", "versions begin with 1"],
+  ])("nothing, if its constructor is wrong: %s", async (version, why) => {
+    const module = await compileFixture("puppet", "--exportStart", "_initialize", "--use", `PUPPET_VERSION=${version}`);
+    await expect(TestAgent.load(module, { manifest: { capabilities } })).rejects.toThrow(why);
+  });
+});
+
 describe("what the test host finds", () => {
+  test("what an agent says when it begins is no part of its ticks, though each of them is replayed", async () => {
+    const agent = await puppet();
+    expect(agent.host.logs).toEqual(["puppet 2"]);
+    expect(tick(agent, "nothing").logs).toEqual([]);
+    expect(agent.host.logs).toEqual(["puppet 2"]);
+  });
+
+  test("a state that its agent does not read is found in the next tick, and it is said why", async () => {
+    const agent = await puppet();
+    tick(agent, "refuseWhenLoaded"); // with a reason that has no words
+    expect(() => tick(agent, "nothing")).toThrow(/it does not resume: .* bytes is not valid: /);
+  });
+
+  test("a host's limits, and the manifest's: of the state, of memory", async () => {
+    const limited = (resource_limits: object) => puppet({ manifest: { capabilities, resource_limits } });
+    const small = await limited({ max_storage_bytes: 1_000 });
+    tick(small, "nothing");
+    expect(() => tick(small, "growState")).toThrow(/its state has 20\d\d bytes; a host keeps 1000 at most/);
+    expect(read(tick(small, "nothing").state).ticks).toBe(2n);
+    tick(await limited({ max_storage_bytes: 0 }), "growState");
+    const narrow = await limited({ max_memory_bytes: 262_144 });
+    expect(() => tick(narrow, "deriveKeys")).toThrow(/bytes of memory; a host gives it 262144/);
+    await expect(limited({ max_memory_bytes: 67_108_865 })).rejects.toThrow("a host gives 67108864");
+  });
+
+  test("a wallet has the newest 256 receipts", () => {
+    const host = new MockHost();
+    for (let at = 0; at < 300; at++) host.addReceipt(Uint8Array.of(at & 255, at >> 8));
+    expect(host.answer({ name: "wallet_receipt_count" }).result).toBe(256);
+    expect(host.answer({ name: "wallet_receipt", index: 0, capacity: 2 }).payload).toEqual(Uint8Array.of(44, 0));
+  });
+
+  test("an option that is undefined is one that was not given", () => {
+    const { seed, startNs } = {} as MockHostOptions;
+    const host = new MockHost({ seed, startNs } as MockHostOptions);
+    expect(host.answer({ name: "clock_now" })).toEqual(new MockHost().answer({ name: "clock_now" }));
+  });
+
   test.each([
     ["countInSecret", "from byte 20 on the state is another one"],
     ["sayAnother", 'its call 2 is log_emit("a"), and was log_emit("b")'],
@@ -122,9 +185,14 @@ describe("what the test host finds", () => {
 
   test("a capability that the manifest does not have is not there", async () => {
     const { rand: _, ...others } = capabilities;
-    const without = (declared: object) => puppet({ manifest: { capabilities: declared as Record<string, unknown> } });
+    const without = (declared: object) =>
+      puppet({ manifest: { capabilities: declared as TestManifest["capabilities"] & object } });
     await expect(without(others)).rejects.toThrow("add the capability rand to the manifest");
-    await expect(without({ ...capabilities, http: {} })).rejects.toThrow("the manifest wants http, which no host has");
+    await expect(without({ ...capabilities, clock: { version: 2 } })).rejects.toThrow("another version than 1");
+    await expect(without({ ...capabilities, clock: {} })).rejects.toThrow("of the capability clock");
+    await expect(without({ ...capabilities, http: { version: 1 } })).rejects.toThrow(
+      "the manifest wants http, which no host has",
+    );
   });
 
   test("its time and its chance are the same each time, and as they are set", async () => {
@@ -234,8 +302,10 @@ describe("intents", () => {
     const at = 24; // after head, ticks, an empty note and the count
     const strange = changed(state, (view) => view.setUint8(at, 5));
     await expect(puppet({ state: strange })).rejects.toThrow("an intent is in state 5, which there is not");
-    const long = changed(state, (view) => view.setUint32(at + 1, 17, true));
-    await expect(puppet({ state: long })).rejects.toThrow();
+    const longer = changed(state, (view) => view.setUint32(at + 1, 17, true));
+    const key = at + 5;
+    const long = Uint8Array.from([...longer.subarray(0, key + 16), 0, ...longer.subarray(key + 16)]);
+    await expect(puppet({ state: long })).rejects.toThrow("the key of an intent has 17 bytes");
     const many = changed(state, (view) => view.setUint32(at - 4, 0xffffffff, true));
     await expect(puppet({ state: many })).rejects.toThrow("it wants");
   });

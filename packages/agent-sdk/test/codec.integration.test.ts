@@ -1,10 +1,16 @@
 // The codec of states, in AssemblyScript, driven call by call; what it writes is compared with what the bytes have to be.
 
 import { createHash } from "node:crypto";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { encodeReceipt as encodeOfHost } from "@godwit/lineage";
 import fc from "fast-check";
-import { beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { compile } from "../src/testing/compile.ts";
 import { encodeReceipt } from "../src/testing/receipts.ts";
 import { TestAgent } from "../src/testing/test-agent.ts";
+import { webAssembly } from "../src/testing/wasm.ts";
 import { compileFixture } from "./fixture.ts";
 
 type Call = (...numbers: readonly (number | bigint)[]) => number | bigint;
@@ -14,7 +20,9 @@ const text = new TextDecoder();
 const utf8 = new TextEncoder();
 
 beforeAll(async () => {
-  const capabilities = { clock: {}, rand: {}, log: {}, wallet: {}, pricing: {} };
+  const capabilities = Object.fromEntries(
+    ["clock", "rand", "log", "wallet", "pricing"].map((name) => [name, { version: 1 }]),
+  );
   const module = await compileFixture("puppet", "--use", "PUPPET_VERSION=2");
   const agent = await TestAgent.load(module, { manifest: { capabilities } });
   exports = agent.exports as unknown as Readonly<Record<string, Call>>;
@@ -167,6 +175,23 @@ describe("what else is computed", () => {
     expect(times.map((ns) => text.decode(answer("seconds", ns)))).toEqual(["1.2 s", "-0.1 s", "-1.2 s"]);
   });
 
+  test("a receipt of the test host is one of a host, byte for byte", () => {
+    const [hostId, fundingId] = ["12D3KooW", "00ff".repeat(8)];
+    const charge = {
+      hostId,
+      firstTick: 1n,
+      lastTick: 300n,
+      elapsedNs: 2n ** 63n,
+      pricePerSecond: 5n,
+      cost: 7n,
+      budgetAfter: 0n,
+    };
+    const funding = { ...charge, elapsedNs: 0n, cost: 0n, funded: 1_000_000n, fundingId };
+    expect(encodeReceipt(charge)).toEqual(encodeOfHost(charge));
+    const bytes = Uint8Array.from(Buffer.from(fundingId, "hex"));
+    expect(encodeReceipt({ ...funding, fundingId: bytes })).toEqual(encodeOfHost(funding));
+  });
+
   test("a receipt is read with what later versions may add, and refused when it is cut", () => {
     const receipt = encodeReceipt({
       hostId: "host",
@@ -193,5 +218,24 @@ describe("what else is computed", () => {
       scratch().set(bytes);
       expect(call("receipt", bytes.length)).toBe(-1);
     }
+  });
+});
+
+describe("compile", () => {
+  test("a file without an agent needs nothing of a host, also with more options", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "godwit-compile-"));
+    onTestFinished(() => rmSync(directory, { recursive: true }));
+    const source =
+      "export function isFew(count: i32): bool { assert(count >= 0, 'less than nothing'); return count < LIMIT; }";
+    writeFileSync(join(directory, "rules.ts"), source);
+    const module = await compile("rules.ts", { directory, args: ["--use", "LIMIT=3"] });
+    const { exports: rules } = new webAssembly.Instance(await webAssembly.compile(module), {});
+    const isFew = rules["isFew"] as Call;
+    expect([isFew(2), isFew(3)]).toEqual([1, 0]);
+    expect(() => isFew(-1)).toThrow();
+  });
+
+  test("what the compiler says is the error", async () => {
+    await expect(compile("nowhere.ts")).rejects.toThrow(/nowhere\.ts: .*not found/s);
   });
 });

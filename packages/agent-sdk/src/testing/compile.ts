@@ -6,7 +6,7 @@ import { join } from "node:path";
 export interface CompileOptions {
   /** Where paths begin and packages are looked for; the working directory by default. */
   readonly directory?: string;
-  /** More of what asc takes. */
+  /** More of what asc takes. Without any `abort`, a failed `assert` is a mere trap. */
   readonly args?: readonly string[];
 }
 
@@ -22,11 +22,22 @@ interface Compiler {
 }
 
 const compilerModule: string = "assemblyscript/asc";
-const usual = ["--runtime", "minimal", "--bindings", "none", "--initialMemory", "2", "--maximumMemory", "1024"];
+const usual = [
+  "--runtime",
+  "minimal",
+  "--bindings",
+  "none",
+  "--initialMemory",
+  "2",
+  "--maximumMemory",
+  "1024",
+  "--use",
+  "abort=",
+];
 
 /** The module's bytes. asconfig.json is not looked at, since its entries would be compiled too. @throws Error with what the compiler says. */
 export async function compile(entry: string, options: CompileOptions = {}): Promise<Uint8Array> {
-  const { directory = process.cwd(), args = ["--use", "abort="] } = options;
+  const { directory = process.cwd(), args = [] } = options;
   const { main } = (await import(compilerModule)) as Compiler;
   let module: Uint8Array | undefined;
   const argv = [entry, "--outFile", "out.wasm", "--baseDir", directory, ...usual, ...args];

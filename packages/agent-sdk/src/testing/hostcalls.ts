@@ -38,7 +38,7 @@ export interface Caller {
 }
 
 const modules = ["godwit", "igor"];
-const utf8 = new TextDecoder();
+const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 export const resultCode = { failed: -1, tooLong: -2, outOfBounds: -4 } as const;
 const maxRandomBytes = 67_108_864;
 

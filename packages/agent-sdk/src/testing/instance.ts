@@ -6,6 +6,13 @@ import { type WasmFunction, type WasmMemory, type WasmModule, webAssembly } from
 export interface InstanceParts {
   readonly module: WasmModule;
   readonly granted: ReadonlySet<Capability>;
+  readonly maxMemoryBytes: number;
+  readonly maxStateBytes: number;
+}
+
+export interface Beginning {
+  /** To resume it from; without one it begins. */
+  readonly state: Uint8Array | undefined;
   /** Hears what the agent says outside of its ticks. */
   readonly onLog: (message: string) => void;
 }
@@ -14,10 +21,13 @@ export class Instance {
   readonly exports: Readonly<Record<string, unknown>>;
   readonly #caller: Caller;
   readonly #memory: WasmMemory;
+  readonly #maxMemoryBytes: number;
+  readonly #maxStateBytes: number;
   readonly #onLog: (message: string) => void;
 
-  /** Begins the agent, or resumes it from a state. */
-  constructor({ module, granted, onLog }: InstanceParts, state: Uint8Array | undefined) {
+  constructor({ module, granted, ...limits }: InstanceParts, { state, onLog }: Beginning) {
+    this.#maxMemoryBytes = limits.maxMemoryBytes;
+    this.#maxStateBytes = limits.maxStateBytes;
     this.#onLog = onLog;
     this.#caller = { memory: undefined, answer: this.#refusing("its start") };
     this.exports = new webAssembly.Instance(module, hostImports(this.#caller, granted)).exports;
@@ -34,9 +44,17 @@ export class Instance {
     return result !== undefined && result !== 0;
   }
 
+  /** A host's limits hold here: what it would not keep, or would not have let come so far, is an error. */
   checkpoint(): Uint8Array {
     const length = Number(this.#outsideOfTicks("agent_checkpoint")) >>> 0;
+    const memoryBytes = this.#memory.buffer.byteLength;
+    if (memoryBytes > this.#maxMemoryBytes) {
+      throw new Error(`it has ${memoryBytes} bytes of memory; a host gives it ${this.#maxMemoryBytes}`);
+    }
     if (length === 0) return new Uint8Array();
+    if (length > this.#maxStateBytes) {
+      throw new Error(`its state has ${length} bytes; a host keeps ${this.#maxStateBytes} at most`);
+    }
     const pointer = Number(this.#outsideOfTicks("agent_checkpoint_ptr")) >>> 0;
     return new Uint8Array(this.#memory.buffer, pointer, length).slice();
   }

@@ -17,13 +17,10 @@ export interface MockHostOptions {
   readonly price?: bigint;
 }
 
-const defaults = {
-  seed: 1,
-  startNs: 1_704_067_200_000_000_000n,
-  stepNs: 1_000_000_000n,
-  balance: 1_000_000n,
-  price: 1_000n,
-} as const;
+const newYear2024Ns = 1_704_067_200_000_000_000n;
+const secondNs = 1_000_000_000n;
+/** A wallet has the newest, and no more. */
+const maxReceipts = 256;
 
 export class MockHost {
   /** What the agent has said, oldest first. */
@@ -38,7 +35,7 @@ export class MockHost {
   #random: number;
 
   constructor(options: MockHostOptions = {}) {
-    const { seed, startNs, stepNs, balance, price } = { ...defaults, ...options };
+    const { seed = 1, startNs = newYear2024Ns, stepNs = secondNs, balance = 1_000_000n, price = 1_000n } = options;
     this.#random = seed >>> 0;
     this.#nextNs = startNs;
     this.#stepNs = stepNs;
@@ -57,9 +54,10 @@ export class MockHost {
     this.#nextNs += ns;
   }
 
-  /** A receipt like those of a real host, or any bytes in its place. */
+  /** A receipt like those of a real host, or any bytes in its place. Of more than 256 the oldest is gone. */
   addReceipt(receipt: ReceiptFields | Uint8Array): void {
     this.#receipts.push(receipt instanceof Uint8Array ? receipt : encodeReceipt(receipt));
+    if (this.#receipts.length > maxReceipts) this.#receipts.shift();
   }
 
   clearLogs(): void {

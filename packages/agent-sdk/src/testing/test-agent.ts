@@ -11,9 +11,15 @@ import { Instance, type InstanceParts } from "./instance.ts";
 import { MockHost, type MockHostOptions } from "./mock-host.ts";
 import { webAssembly } from "./wasm.ts";
 
+/** Of a manifest what the test host looks at. */
+export interface TestManifest {
+  readonly capabilities?: Readonly<Record<string, { readonly version: number }>>;
+  readonly resource_limits?: { readonly max_memory_bytes?: number; readonly max_storage_bytes?: number };
+}
+
 export interface TestAgentOptions extends MockHostOptions {
   /** Its manifest's file, or the manifest. By default the file beside the module that ends in .manifest.json. */
-  readonly manifest?: string | URL | { readonly capabilities?: Readonly<Record<string, unknown>> };
+  readonly manifest?: string | URL | TestManifest;
   /** To resume it from; without one it begins. */
   readonly state?: Uint8Array;
   /** Whether each tick is replayed; true by default. */
@@ -54,9 +60,9 @@ export class TestAgent {
   #state: Uint8Array;
   #ticks = 0;
 
-  private constructor(parts: Omit<InstanceParts, "onLog">, options: TestAgentOptions) {
+  private constructor(parts: InstanceParts, options: TestAgentOptions) {
     this.host = new MockHost(options);
-    this.#parts = { ...parts, onLog: (message) => this.host.logs.push(message) };
+    this.#parts = parts;
     this.#replays = options.replay ?? true;
     this.#instance = this.#made(options.state);
     this.#state = this.#instance.checkpoint();
@@ -65,12 +71,12 @@ export class TestAgent {
   /** `module`: its file, or its bytes. @throws AgentTrapped if it does not begin, or refuses the state. */
   static async load(module: string | URL | Uint8Array, options: TestAgentOptions = {}): Promise<TestAgent> {
     const bytes = module instanceof Uint8Array ? module : await readFile(module);
-    const [compiled, granted] = await Promise.all([
+    const [compiled, terms] = await Promise.all([
       webAssembly.compile(bytes),
-      grantedBy(options.manifest ?? besides(module)),
+      termsOf(options.manifest ?? besides(module)),
     ]);
-    checkImports(webAssembly.Module.imports(compiled), granted);
-    return new TestAgent({ module: compiled, granted }, options);
+    checkImports(webAssembly.Module.imports(compiled), terms.granted);
+    return new TestAgent({ module: compiled, ...terms }, options);
   }
 
   /** As of the last tick that went well. */
@@ -122,13 +128,14 @@ export class TestAgent {
     return reply;
   }
 
-  #made(state: Uint8Array | undefined): Instance {
-    const from = this.host.logs.length;
+  /** `logs`: where goes what it says outside of its ticks. */
+  #made(state: Uint8Array | undefined, logs: string[] = this.host.logs): Instance {
+    const from = logs.length;
     try {
-      return new Instance(this.#parts, state);
+      return new Instance(this.#parts, { state, onLog: (message) => logs.push(message) });
     } catch (cause) {
       const what = state === undefined ? "it does not begin" : "it does not resume";
-      throw new AgentTrapped(what, this.host.logs.slice(from), cause);
+      throw new AgentTrapped(what, logs.slice(from), cause);
     }
   }
 
@@ -145,9 +152,9 @@ export class TestAgent {
         `tick ${number} does not replay: ${why}. Whatever a tick depends on has to be in the state, or a host's answer`,
         { cause },
       );
+    const instance = this.#made(before, []); // what it says there was said before
     let state: Uint8Array;
     try {
-      const instance = new Instance(this.#parts, before);
       instance.tick(answer);
       state = instance.checkpoint();
     } catch (cause) {
@@ -164,20 +171,46 @@ function firstDifference(a: Uint8Array, b: Uint8Array): number | undefined {
   return undefined;
 }
 
-function besides(module: string | URL | Uint8Array): TestAgentOptions["manifest"] {
+function besides(module: string | URL | Uint8Array): string {
   if (module instanceof Uint8Array) throw new Error("of bytes it is not known where the manifest is: say manifest");
   const path = typeof module === "string" ? module : fileURLToPath(module);
   return path.replace(/\.wasm$/, ".manifest.json");
 }
 
-async function grantedBy(manifest: TestAgentOptions["manifest"]): Promise<ReadonlySet<Capability>> {
+type Terms = Omit<InstanceParts, "module">;
+
+/** What a host gives, where the manifest says nothing. */
+const hostLimits = { maxMemoryBytes: 64 << 20, maxStateBytes: 16 << 20 } as const;
+
+/** What the agent may use, by its manifest. @throws Error if it is one that hosts refuse. */
+async function termsOf(manifest: string | URL | TestManifest): Promise<Terms> {
   const isFile = typeof manifest === "string" || manifest instanceof URL;
-  const content = isFile ? (JSON.parse(await readFile(manifest, "utf8")) as typeof manifest) : manifest;
-  const declared = (content as { readonly capabilities?: object } | undefined)?.capabilities ?? {};
+  const { capabilities, resource_limits: limits } = isFile ? await readManifest(manifest) : manifest;
+  const declared = Object.entries(capabilities ?? {});
   const known: ReadonlySet<string> = new Set(Object.values(capabilityOf));
-  const unknown = Object.keys(declared).filter((name) => !known.has(name));
+  const unknown = declared.filter(([name]) => !known.has(name)).map(([name]) => name);
   if (unknown.length > 0) throw new Error(`the manifest wants ${unknown.join(", ")}, which no host has`);
-  return new Set(Object.keys(declared) as Capability[]);
+  for (const [name, { version }] of declared) {
+    if (version !== 1) throw new Error(`of the capability ${name} the manifest wants another version than 1`);
+  }
+  const { max_memory_bytes: memory, max_storage_bytes: state } = limits ?? {};
+  if ((memory ?? 0) > hostLimits.maxMemoryBytes) {
+    throw new Error(`the manifest wants ${memory} bytes of memory; a host gives ${hostLimits.maxMemoryBytes}`);
+  }
+  return {
+    granted: new Set(declared.map(([name]) => name as Capability)),
+    maxMemoryBytes: memory || hostLimits.maxMemoryBytes, // 0 is no limit of its own
+    maxStateBytes: Math.min(state || hostLimits.maxStateBytes, hostLimits.maxStateBytes),
+  };
+}
+
+async function readManifest(path: string | URL): Promise<TestManifest> {
+  const text = await readFile(path, "utf8");
+  try {
+    return JSON.parse(text) as TestManifest;
+  } catch (cause) {
+    throw new Error(`${String(path)} is no JSON: ${String(cause)}`, { cause });
+  }
 }
 
 function checkImports(
