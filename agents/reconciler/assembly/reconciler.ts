@@ -99,6 +99,7 @@ class Reconciler extends Agent {
     if ((isExecuted && !isRecorded) || (isAcknowledged && !isExecuted) || (needsIntent && !isExecuted)) {
       state.fail("it says that something is done which has not begun");
     }
+    if (isRecorded && phase < <u32>Phase.ready) state.fail("it says that an intent is recorded whose key is not known yet");
     if (!state.ok) return;
     this.phase = <Phase>phase;
     const intentState = isAcknowledged ? IntentState.confirmed : isExecuted ? IntentState.begun : IntentState.recorded;

@@ -105,6 +105,7 @@ describe("reconciler", () => {
 
   test.each([
     ["finalised without an intent", (view: DataView) => view.setUint8(60, 0), "done which has not begun"],
+    ["with an intent before its key", (view: DataView) => view.setUint32(0, 1, true), "key is not known yet"],
     ["of a phase that there is not", (view: DataView) => view.setUint32(0, 5, true), "no phase 5"],
     ["with a short key", (view: DataView) => view.setUint32(40, 15, true), "is not valid"],
   ])("a state %s is refused, and it is said why", async (_, change, why) => {
