@@ -10,7 +10,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { runCommand } from "./run-command.ts";
@@ -39,6 +39,27 @@ describe("godwit new", () => {
     expect(tested.stdout).toMatch(/fail 0\n/);
     expect(existsSync(join(directory, "build", "price-watcher.wasm"))).toBe(true);
     expect(existsSync(join(directory, "build", "price-watcher.manifest.json"))).toBe(true);
+  });
+
+  test("what is wrong with an agent's constructor is said by its tests", async () => {
+    const directory = join(place(), "ticker");
+    await create("ticker", directory);
+    const file = join(directory, "assembly", "ticker.ts");
+    writeFileSync(file, readFileSync(file, "utf8").replace('"TICK"', '"TIC"'));
+    const failed: unknown = await promisify(execFile)("npm", ["test"], { cwd: directory }).catch(
+      (error: unknown) => error,
+    );
+    expect((failed as { readonly stdout: string }).stdout).toContain("a tag has four ASCII characters");
+  });
+
+  test.each(["a new one", "an empty one"])("a directory with a name as long as names may be: %s", async (which) => {
+    const directory = join(place(), "d".repeat(255));
+    if (which === "an empty one") mkdirSync(directory);
+    expect(await create("ticker", directory)).toMatchObject({ code: 0, err: "" });
+    const made = readdirSync(directory);
+    expect(made).toEqual(expect.arrayContaining([".npmrc", "node_modules", "package.json"]));
+    expect(made.filter((name) => name.startsWith(".godwit"))).toEqual([]);
+    expect(readdirSync(dirname(directory))).toHaveLength(1);
   });
 
   test("what it makes has the name everywhere, a class and a tag of it, and no path of this repository but the links", async () => {
@@ -114,6 +135,9 @@ describe("godwit new", () => {
     writeFileSync(join(parent, "file"), "mine");
     const ran = await create("ticker", join(parent, "file", "ticker"));
     expect(ran).toMatchObject({ code: 5, out: "" });
+    expect(readdirSync(parent)).toEqual(["file"]);
+    const tooLong = await create("ticker", join(parent, "a", "b".repeat(256), "ticker"));
+    expect(tooLong).toMatchObject({ code: 5, out: "" });
     expect(readdirSync(parent)).toEqual(["file"]);
   });
 

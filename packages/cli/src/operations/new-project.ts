@@ -2,7 +2,8 @@
 // this repository. The compiler is linked to the one that is installed here, so that the project builds at once and without a
 // network; `npm install` keeps the link, and fetches the same version where it leads nowhere.
 //
-// All of it is made beside the directory and then moved there: nothing is left behind by what fails.
+// All of it is made in a directory of its own and then moved: nothing is left behind by what fails. That one is inside of a directory
+// that is there already, and beside one that is not: on the same file system, and where its author may write.
 
 import {
   cpSync,
@@ -18,7 +19,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { createRequire } from "node:module";
-import { basename, dirname, join, relative } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { Fault } from "@godwit/common/fault";
 
 export const languages = ["assemblyscript"] as const;
@@ -55,26 +56,27 @@ const DOTTED: ReadonlyMap<string, string> = new Map([
 export function newProject(request: ProjectRequest): Project {
   const { name, language, directory } = request;
   checkName(name);
-  checkDirectory(directory);
+  const isThere = checkDirectory(directory);
   const sdk = findSdk();
-  let created: string | undefined;
+  const home = isThere ? directory : dirname(directory);
+  const created = firstMissing(home);
   try {
-    created = mkdirSync(dirname(directory), { recursive: true });
-    const beside = mkdtempSync(join(dirname(directory), `.${basename(directory)}-`));
+    mkdirSync(home, { recursive: true });
+    const staging = mkdtempSync(join(home, ".godwit-new-"));
     try {
-      const made = join(beside, "project");
+      const made = join(staging, "project");
       const files = copyTemplate(join(sdk.directory, "template", language), made, (text) => fillIn(text, name, sdk));
       copySdk(sdk.directory, join(made, "vendor", "agent-sdk"));
       linkPackages(made, sdk.compiler);
-      moveInto(made, directory);
+      if (isThere) for (const entry of readdirSync(made)) renameSync(join(made, entry), join(directory, entry));
+      else renameSync(made, directory);
       return { ...request, files };
     } finally {
-      rmSync(beside, { recursive: true, force: true });
+      rmSync(staging, { recursive: true, force: true });
     }
   } catch (cause) {
     if (created !== undefined) rmSync(created, { recursive: true, force: true });
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new Fault({ code: "DISK_FAILED", path: directory, reason }, { cause });
+    throw diskFailed(directory, cause);
   }
 }
 
@@ -86,11 +88,30 @@ function checkName(name: string): void {
   throw new Fault({ code: "INVALID_ARGUMENT", field: "NAME", reason });
 }
 
-function checkDirectory(directory: string): void {
-  if (!existsSync(directory)) return;
-  if (statSync(directory).isDirectory() && readdirSync(directory).length === 0) return;
+/** Whether it is there, and empty. What is there is filled and not replaced: somebody may stand in it. */
+function checkDirectory(directory: string): boolean {
+  if (!existsSync(directory)) return false;
+  let isEmpty: boolean;
+  try {
+    isEmpty = statSync(directory).isDirectory() && readdirSync(directory).length === 0;
+  } catch (cause) {
+    throw diskFailed(directory, cause);
+  }
+  if (isEmpty) return true;
   const reason = `${directory} is there already and not an empty directory: choose another, or another NAME`;
   throw new Fault({ code: "INVALID_ARGUMENT", field: "--directory", reason });
+}
+
+/** Of a path and the directories above it the uppermost that is not there. */
+function firstMissing(path: string): string | undefined {
+  let missing: string | undefined;
+  for (let at = path; !existsSync(at); at = dirname(at)) missing = at;
+  return missing;
+}
+
+function diskFailed(directory: string, cause: unknown): Fault {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new Fault({ code: "DISK_FAILED", path: directory, reason }, { cause });
 }
 
 function findSdk(): Sdk {
@@ -155,12 +176,6 @@ function linkPackages(made: string, compiler: string): void {
   symlinkSync(join("..", "..", "vendor", "agent-sdk"), join(packages, "@godwit", "agent-sdk"));
   symlinkSync(compiler, join(packages, "assemblyscript"));
   symlinkSync(join("..", "assemblyscript", "bin", "asc.js"), join(packages, ".bin", "asc"));
-}
-
-/** An empty directory that is there is filled and not replaced: somebody may stand in it. */
-function moveInto(made: string, directory: string): void {
-  if (!existsSync(directory)) renameSync(made, directory);
-  else for (const name of readdirSync(made)) renameSync(join(made, name), join(directory, name));
 }
 
 function readJson(path: string): unknown {
