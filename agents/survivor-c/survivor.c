@@ -82,7 +82,7 @@ static void notice_gap(i64 now_ns) {
 }
 
 static void notice_move(i64 price) {
-  i64 before = state.places[state.place_count - 1].price;
+  i64 before = state.place_count == 0 ? 0 : state.places[state.place_count - 1].price;
   if (price == before) return;
   state.moves++;
   arrive(state.ticks, price);

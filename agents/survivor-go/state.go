@@ -29,8 +29,11 @@ type state struct {
 	Places       []place // where it has been, oldest first; the newest 16
 }
 
-// price is that of the host that it is on, as of the last tick.
+// price is that of the host that it is on, as of the last tick; 0 in a state that names no place.
 func (s *state) price() int64 {
+	if len(s.Places) == 0 {
+		return 0
+	}
 	return s.Places[len(s.Places)-1].Price
 }
 

@@ -24,12 +24,11 @@ impl State {
         let now_ns = godwit::now_ns();
         let price = godwit::price();
         self.ticks += 1;
-        match self.price() {
-            Some(before) => {
-                self.notice_gap(now_ns);
-                self.notice_move(before, price);
-            }
-            None => self.be_born(now_ns, price),
+        if self.ticks == 1 {
+            self.be_born(now_ns, price);
+        } else {
+            self.notice_gap(now_ns);
+            self.notice_move(self.price(), price);
         }
         self.last_tick_ns = now_ns;
         if self.ticks % MILESTONE_TICKS == 0 {

@@ -26,9 +26,9 @@ pub struct State {
 }
 
 impl State {
-    /// Price of the host that it is on, as of the last tick.
-    pub fn price(&self) -> Option<i64> {
-        self.places.last().map(|place| place.price)
+    /// Price of the host that it is on, as of the last tick; 0 in a state that names no place.
+    pub fn price(&self) -> i64 {
+        self.places.last().map_or(0, |place| place.price)
     }
 
     /// Adds to the places where it has been; of more than 16 the oldest is forgotten.

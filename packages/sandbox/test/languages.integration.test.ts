@@ -123,6 +123,18 @@ describe.each(agents.filter((name) => name !== "survivor"))("%s", (name) => {
   });
 });
 
+describe.each(agents)("%s", (name) => {
+  test("goes on from a state that names no place: the next one is a move from a price of 0", async () => {
+    const agent = await load(real, name);
+    const state = (await tick(agent, 1_000n)).state.slice();
+    new DataView(state.buffer).setUint32(64, 0, true);
+    const other = await load(real, name, state);
+    const { logs } = await tick(other, 1_000n);
+    expect(logs.at(-1)).toBe("moved before tick 2: price 0 -> 1000 (move 1)");
+    await Promise.all([agent.stop(), other.stop()]);
+  });
+});
+
 test("agents of all compilers say the same and have the same state, byte for byte, and each goes on from another's", async () => {
   const clock = new SetClock();
   const sandbox = still(clock);
