@@ -360,6 +360,9 @@ describe("what a holder refuses, and then has nothing of", () => {
   const whole = framesFor(first, [created]);
   const replaced = (kind: OwnerFrame["kind"], change: Partial<OwnerFrame>) =>
     whole.map((frame) => (frame.kind === kind ? ({ ...frame, ...change } as OwnerFrame) : frame));
+  const following = (checkpoint: Checkpoint) => {
+    return { name: "survivor", checkpoint, spine: [], manifest: manifestBytes, module: undefined, receipts: [] };
+  };
   const flipped = (bytes: Uint8Array) => bytes.map((byte, at) => (at === 5 ? byte ^ 1 : byte));
 
   test.each<[string, string, OwnerFrame[]]>([
@@ -466,15 +469,7 @@ describe("what a holder refuses, and then has nothing of", () => {
     const journal = ownerEntry(created);
     const agent = { name: "survivor", moduleDigest, manifestDigest };
     const owned = holder.storage.commit({ agentId, agent, journal, checkpoint: created });
-    const replica = {
-      name: "survivor",
-      checkpoint: first,
-      spine: [],
-      manifest: manifestBytes,
-      module: undefined,
-      receipts: [],
-    };
-    await expect(holder.store.put(replica)).rejects.toMatchObject({ detail: { code: "AGENT_EXISTS" } });
+    await expect(holder.store.put(following(first))).rejects.toMatchObject({ detail: { code: "AGENT_EXISTS" } });
     await owned;
     await expect(holder.store.terminated(agentId, termination(created))).rejects.toMatchObject({
       detail: { code: "AGENT_EXISTS" },
@@ -488,15 +483,7 @@ describe("what a holder refuses, and then has nothing of", () => {
     const peer = await startNode(new Uint8Array(32).fill(98));
     expect((await say(peer, holder, whole)).at(-1)?.kind).toBe("held");
     const owned = holder.storage.commit({ agentId, journal: ownerEntry(first) });
-    const replica = {
-      name: "survivor",
-      checkpoint: second,
-      spine: [],
-      manifest: manifestBytes,
-      module: undefined,
-      receipts: [],
-    };
-    await expect(holder.store.put(replica)).rejects.toMatchObject({ detail: { code: "AGENT_EXISTS" } });
+    await expect(holder.store.put(following(second))).rejects.toMatchObject({ detail: { code: "AGENT_EXISTS" } });
     await owned;
     expect(holder.storage.agent(agentId)?.journal).toEqual(ownerEntry(first));
   });

@@ -1,7 +1,7 @@
 import { refOf } from "@godwit/lineage";
 import { describe, expect, test } from "vitest";
 import { ada, bob } from "../../test/support/agent-place.ts";
-import { faultOf, patient, ticking } from "../../test/support/ticking.ts";
+import { faultOf, heldInTick, patient, ticking } from "../../test/support/ticking.ts";
 
 const handoff = { handoffId: "handoff-1", targetHostId: bob.hostId };
 
@@ -68,18 +68,9 @@ describe("handing over", patient, () => {
 
   test("§6: a freeze waits for the tick under way, and nothing follows it", async () => {
     const { place, supervisor } = await ticking();
-    const held = Promise.withResolvers<void>();
-    const inTick = Promise.withResolvers<void>();
-    place.sandbox.next.push({
-      during: async () => {
-        inTick.resolve();
-        await held.promise;
-      },
-    });
-    await place.clock.advanceToNext();
-    await inTick.promise;
+    const release = await heldInTick(place);
     const freezing = supervisor.freeze(handoff.handoffId);
-    held.resolve();
+    release();
     expect((await freezing).header.tick).toBe(2n);
     expect(supervisor.tick).toBe(2n);
   });

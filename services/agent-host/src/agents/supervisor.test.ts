@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { ada } from "../../test/support/agent-place.ts";
 import { textOf } from "../../test/support/fake-sandbox.ts";
-import { faultOf, patient, ticking } from "../../test/support/ticking.ts";
+import { faultOf, heldInTick, patient, ticking } from "../../test/support/ticking.ts";
 
 describe("a tick", patient, () => {
   test("a granted agent ticks at its pace, one tick after the other", async () => {
@@ -92,18 +92,9 @@ describe("a tick", patient, () => {
 
   test("a host that stops in the middle of a tick leaves no trace of it", async () => {
     const { place, supervisor } = await ticking();
-    const inTick = Promise.withResolvers<void>();
-    const held = Promise.withResolvers<void>();
-    place.sandbox.next.push({
-      during: async () => {
-        inTick.resolve();
-        await held.promise;
-      },
-    });
-    await place.clock.advanceToNext();
-    await inTick.promise;
+    const release = await heldInTick(place);
     const ended = supervisor.end();
-    held.resolve();
+    release();
     await ended;
     expect(supervisor.tick).toBe(1n);
     expect(place.sandbox.newest.stopped).toBe(true);

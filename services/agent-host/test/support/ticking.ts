@@ -14,6 +14,21 @@ export async function ticking(...args: Parameters<AgentPlace["supervise"]>) {
   return { place, supervisor };
 }
 
+/** In the middle of its next tick, which goes on when what this gives is called. */
+export async function heldInTick(place: AgentPlace): Promise<() => void> {
+  const held = Promise.withResolvers<void>();
+  const inTick = Promise.withResolvers<void>();
+  place.sandbox.next.push({
+    during: async () => {
+      inTick.resolve();
+      await held.promise;
+    },
+  });
+  await place.clock.advanceToNext();
+  await inTick.promise;
+  return () => held.resolve();
+}
+
 /** The code of the fault that it ends with, or "none". */
 export async function faultOf(work: Promise<unknown>): Promise<string> {
   return await work.then(
