@@ -185,7 +185,7 @@ export async function runSeed(rules: SeedRules): Promise<SeedReport> {
   const askAgain = () => {
     const records = recordsIn(cluster);
     for (const agentId of history.agents.keys()) {
-      const record = records.get(agentId); // the store may have gone back to one that was stopped, and then funded
+      const record = records.get(agentId); // not history's: of one that is unfunded the store may have gone back to an older `stopped`
       if (record?.reason === "unfunded") continue;
       const isStopped = record?.state === "RETIRED";
       for (const host of cluster.hosts) {

@@ -21,7 +21,7 @@ import { metricsOf, residentBytes } from "./metrics.ts";
 
 const BUDGET = 1_000_000_000_000n;
 const STARTS_AT_ONCE = 8;
-/** For each number of agents: twice what 10,000 take where nothing else runs. */
+/** For each number of agents: twice what 10,000 take that hardly tick. */
 const START_WITHIN_MS = 300_000;
 /** After the last one was started. */
 const SETTLE_MS = 6_000;
